@@ -1,0 +1,274 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Codes of a CallError. They are stable: clients may depend on them.
+const (
+	CodeNoWorker       = "no_worker"       // no worker has the function
+	CodeNoTask         = "no_task"         // no task of the function took the connection: it did not run
+	CodeFunctionFailed = "function_failed" // the function answered that it failed
+	CodeFunctionDied   = "function_died"   // the function took the call and ended without an answer
+	CodeBadReply       = "bad_reply"       // the answer is not one JSON value
+	CodeReplyTooLarge  = "reply_too_large" // the answer is over the limit
+	CodeTimeout        = "timeout"         // no answer until the deadline
+	CodeStopping       = "stopping"        // the worker stopped before the function answered
+	CodeBadPayload     = "bad_payload"     // the stored body is nothing that a function could be given
+	CodeCorrupt        = "corrupt"         // the stored body does not match its hash
+	codeExpired        = "expired"         // the deadline was over before the call could start
+)
+
+// CallError says why a call has no reply.
+type CallError struct {
+	Code    string // one of the Code constants
+	Message string // for people
+}
+
+func (e *CallError) Error() string { return e.Message }
+
+// Presence: a worker that was heard of within presenceTrust is taken to be there. Otherwise, or when the reply takes
+// longer than presencePatience, the workers are asked; they have presenceLimit to answer.
+const (
+	presenceTrust    = 3 * time.Second
+	presencePatience = 10 * time.Millisecond
+	presenceLimit    = 40 * time.Millisecond
+)
+
+// Call records a call, gives it to a worker and returns the function's reply. The deadline is e.Deadline or that of
+// ctx, whichever is earlier; without any it is MaxCallTime. It sets e.ID when it is empty. That nobody has the
+// function is known within 50 ms. Errors: *CallError, ErrFull, ErrUnavailable, ErrTooLarge, ErrName, or the cause of ctx.
+func (q *Queue) Call(ctx context.Context, e *Event) ([]byte, error) {
+	subject, err := prepare(e, callSubject)
+	if err != nil {
+		return nil, err
+	}
+	e.Deadline = earliest(ctx, e.Deadline)
+	if !q.presence.recent(e.Function) && !q.present(e.Function) {
+		return nil, q.refuse(e, subject)
+	}
+	w, inbox := q.callers.add(e.ID)
+	defer q.callers.remove(e.ID)
+	msg := encode(e, subject)
+	msg.Header[headerReplyTo] = []string{inbox}
+	msg.Reply = inbox // for the acknowledgement of the record
+	if err := q.nc.PublishMsg(msg); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return q.await(ctx, e, w, subject)
+}
+
+func earliest(ctx context.Context, deadline time.Time) time.Time {
+	latest := time.Now().Add(MaxCallTime)
+	if deadline.IsZero() || deadline.After(latest) {
+		deadline = latest
+	}
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	return deadline
+}
+
+// await waits for the reply, and asks once whether there is a worker when it takes its time.
+func (q *Queue) await(ctx context.Context, e *Event, w *caller, subject string) ([]byte, error) {
+	timer := time.NewTimer(presencePatience)
+	defer timer.Stop()
+	asked := false
+	for {
+		select {
+		case r := <-w.reply:
+			q.presence.seen(e.Function)
+			return r.body, r.err
+		case <-ctx.Done():
+			return nil, q.gone(ctx)
+		case <-timer.C:
+		}
+		switch {
+		case asked:
+			return nil, &CallError{CodeTimeout, fmt.Sprintf("function %s did not answer in time", e.Function)}
+		case !q.present(e.Function) && len(w.reply) == 0:
+			q.withdraw(w, e, subject)
+			return nil, noWorker(e.Function)
+		}
+		asked = true
+		timer.Reset(time.Until(e.Deadline))
+	}
+}
+
+func (q *Queue) gone(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return &CallError{CodeTimeout, "no answer until the deadline"}
+	}
+	return context.Cause(ctx)
+}
+
+func noWorker(function string) error {
+	return &CallError{CodeNoWorker, fmt.Sprintf("no worker has function %s", function)}
+}
+
+// refuse records a call that nobody can take: as one whose deadline is over, so that it can be replayed but never
+// runs by itself.
+func (q *Queue) refuse(e *Event, subject string) error {
+	e.Deadline = time.Now().Add(-time.Nanosecond)
+	if err := q.nc.PublishMsg(encode(e, subject)); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	q.logOutcome(e, Result{Outcome: OutcomeNoWorker, Code: CodeNoWorker}, "")
+	return noWorker(e.Function)
+}
+
+// withdraw takes back a call that no worker can have taken, so that one which starts now does not run it.
+func (q *Queue) withdraw(w *caller, e *Event, subject string) {
+	ctx, cancel := context.WithTimeout(context.Background(), presenceLimit)
+	defer cancel()
+	if seq := w.stored.Load(); seq > 0 {
+		s, err := q.js.Stream(ctx, streamCalls)
+		if err == nil {
+			err = s.DeleteMsg(ctx, seq)
+		}
+		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+			q.log.Warn("call not withdrawn: a worker that starts before its deadline may run it", "event", e.ID, "error", err)
+			return
+		}
+	}
+	if err := q.refuse(e, subject); errors.Is(err, ErrUnavailable) {
+		q.log.Warn("withdrawn call not recorded", "event", e.ID, "error", err)
+	}
+}
+
+// presence remembers when a worker of a function was last heard of.
+type presence struct{ last sync.Map } // function -> *atomic.Int64, unix nanoseconds
+
+func (p *presence) seen(function string) {
+	now := time.Now().UnixNano()
+	v, ok := p.last.Load(function)
+	if !ok {
+		v, _ = p.last.LoadOrStore(function, new(atomic.Int64))
+	}
+	if at, ok := v.(*atomic.Int64); ok {
+		at.Store(now)
+	}
+}
+
+func (p *presence) recent(function string) bool {
+	v, ok := p.last.Load(function)
+	if !ok {
+		return false
+	}
+	at, ok := v.(*atomic.Int64)
+	return ok && time.Since(time.Unix(0, at.Load())) < presenceTrust
+}
+
+func (p *presence) forget(function string) { p.last.Delete(function) }
+
+// present asks whether any worker has the function.
+func (q *Queue) present(function string) bool {
+	token, err := Token(function)
+	if err != nil {
+		return false
+	}
+	if _, err := q.nc.Request(hereSubject(token), nil, presenceLimit); err != nil {
+		// A busy worker may need longer than the limit to answer; without a subscription the answer is immediate.
+		if errors.Is(err, nats.ErrTimeout) && q.presence.recent(function) {
+			return true
+		}
+		q.presence.forget(function)
+		return false
+	}
+	q.presence.seen(function)
+	return true
+}
+
+// callers are the calls of this process that wait for a reply, by the last token of their inbox: the event id.
+type callers struct {
+	prefix  string
+	mu      sync.Mutex
+	waiting map[string]*caller
+}
+
+type caller struct {
+	reply  chan reply    // holds one
+	stored atomic.Uint64 // sequence of the record, once it is known
+}
+
+type reply struct {
+	body []byte
+	err  error
+}
+
+func (c *callers) listen(nc *nats.Conn) error {
+	c.prefix = nc.NewInbox() + "."
+	c.waiting = make(map[string]*caller)
+	if _, err := nc.Subscribe(c.prefix+"*", c.receive); err != nil {
+		return fmt.Errorf("subscribe to replies: %w", err)
+	}
+	return nil
+}
+
+func (c *callers) add(id string) (*caller, string) {
+	w := &caller{reply: make(chan reply, 1)}
+	c.mu.Lock()
+	c.waiting[id] = w
+	c.mu.Unlock()
+	return w, c.prefix + id
+}
+
+func (c *callers) remove(id string) {
+	c.mu.Lock()
+	delete(c.waiting, id)
+	c.mu.Unlock()
+}
+
+// receive takes what arrives at an inbox: the acknowledgement of the record, which has no headers, or the reply of
+// the worker. A reply that nobody waits for any more is dropped.
+func (c *callers) receive(m *nats.Msg) {
+	c.mu.Lock()
+	w := c.waiting[m.Subject[len(c.prefix):]]
+	c.mu.Unlock()
+	if w == nil {
+		return
+	}
+	r := reply{body: m.Data}
+	switch {
+	case m.Header == nil:
+		if r.err = w.recorded(m.Data); r.err == nil {
+			return
+		}
+	case m.Header.Get("Status") != "":
+		r.err = fmt.Errorf("%w: the call was not recorded", ErrUnavailable)
+	case m.Header.Get(headerCode) != "":
+		r = reply{err: &CallError{m.Header.Get(headerCode), m.Header.Get(headerError)}}
+	}
+	select {
+	case w.reply <- r:
+	default: // a second reply to one call: the first one counts
+	}
+}
+
+// recorded reads the acknowledgement of the record.
+func (w *caller) recorded(data []byte) error {
+	var ack struct {
+		Seq   uint64              `json:"seq"`
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(data, &ack); err != nil {
+		return fmt.Errorf("%w: acknowledgement of the record: %w", ErrUnavailable, err)
+	}
+	if ack.Error == nil {
+		w.stored.Store(ack.Seq)
+		return nil
+	}
+	if full(ack.Error) {
+		return fmt.Errorf("%w: %w", ErrFull, ack.Error)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, ack.Error)
+}

@@ -1,0 +1,161 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// lane is one of the streams that hold work for a function.
+type lane int
+
+const (
+	laneCalls lane = iota
+	laneRedo
+	laneEvents
+	lanes
+)
+
+func (l lane) stream() string {
+	return [lanes]string{streamCalls, streamRetry, streamEvents}[l]
+}
+
+func pullSubject(stream, consumer string) string {
+	return "$JS.API.CONSUMER.MSG.NEXT." + stream + "." + consumer
+}
+
+// recheck is how often a feed looks for work that came without a hint, such as a redelivery.
+const recheck = time.Second
+
+// Feed is the work of one function, for the slots of one worker. While it is open, callers know that the function
+// has a worker.
+type Feed struct {
+	q     *Queue
+	pulls [lanes]string        // subjects to ask for the next message
+	wake  [lanes]chan struct{} // each token is worth one look at the lane; calls need none
+	until atomic.Int64         // no replays or events before this time, unix nanoseconds
+	subs  []*nats.Subscription
+	done  chan struct{}
+	wg    sync.WaitGroup
+}
+
+// wakeTokens bounds the looks that are owed. Every look that finds something owes another one, so none is missed.
+const wakeTokens = 256
+
+// Feed opens the work of a function whose consumers exist (see AddFunction).
+func (q *Queue) Feed(function string) (*Feed, error) {
+	token, err := Token(function)
+	if err != nil {
+		return nil, err
+	}
+	f := &Feed{q: q, done: make(chan struct{})}
+	for l := range lanes {
+		f.pulls[l] = pullSubject(l.stream(), consumerName(token))
+		f.wake[l] = make(chan struct{}, wakeTokens)
+	}
+	err = f.subscribe(hereSubject(token), func(m *nats.Msg) {
+		if err := m.Respond(nil); err != nil {
+			q.log.Warn("presence not answered", "function", function, "error", err)
+		}
+	})
+	if err == nil {
+		err = f.subscribe(wakeSubject("events", token), func(*nats.Msg) { f.raise(laneEvents) })
+	}
+	if err == nil {
+		err = f.subscribe(wakeSubject("redo", token), func(*nats.Msg) { f.raise(laneRedo) })
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	f.wg.Go(f.recheck)
+	return f, nil
+}
+
+func (f *Feed) subscribe(subject string, handle nats.MsgHandler) error {
+	s, err := f.q.nc.Subscribe(subject, handle)
+	if err != nil {
+		return fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
+	f.subs = append(f.subs, s)
+	return nil
+}
+
+// recheck looks at both lanes at once and then from time to time.
+func (f *Feed) recheck() {
+	t := time.NewTicker(recheck)
+	defer t.Stop()
+	for {
+		f.raise(laneRedo)
+		f.raise(laneEvents)
+		select {
+		case <-f.done:
+			return
+		case <-t.C:
+		}
+	}
+}
+
+func (f *Feed) raise(l lane) {
+	select {
+	case f.wake[l] <- struct{}{}:
+	default:
+	}
+}
+
+// pause holds replays and events back for a while, because no task takes them.
+func (f *Feed) pause(d time.Duration) { f.until.Store(time.Now().Add(d).UnixNano()) }
+
+func (f *Feed) paused() bool { return time.Now().UnixNano() < f.until.Load() }
+
+// Withdraw tells callers that this worker has the function no longer. Slots that run go on.
+func (f *Feed) Withdraw() error {
+	if len(f.subs) == 0 {
+		return nil
+	}
+	if err := f.subs[0].Unsubscribe(); err != nil {
+		return fmt.Errorf("withdraw presence: %w", err)
+	}
+	return nil
+}
+
+// Close ends the feed. Its slots must have ended.
+func (f *Feed) Close() {
+	close(f.done)
+	f.wg.Wait()
+	for _, s := range f.subs {
+		if s.IsValid() {
+			// The only other failure is a closed connection, which has no subscriptions.
+			_ = s.Unsubscribe()
+		}
+	}
+}
+
+// Handler runs one event or call and says what came of it. It must return soon after the event's Deadline.
+type Handler func(e *Event) Result
+
+// Slot takes work for one idle unit of the function's capacity and gives it to handle, one piece at a time, until
+// ctx is cancelled. It returns when the last piece is settled.
+func (f *Feed) Slot(ctx context.Context, handle Handler) error {
+	s := &slot{feed: f, handle: handle, got: make(chan *nats.Msg, 16), timer: time.NewTimer(0)}
+	s.inbox[laneCalls] = f.q.nc.NewInbox()
+	s.inbox[laneEvents] = f.q.nc.NewInbox()
+	s.inbox[laneRedo] = s.inbox[laneEvents]
+	var err error
+	if s.calls, err = f.q.nc.ChanSubscribe(s.inbox[laneCalls], s.got); err != nil {
+		return fmt.Errorf("subscribe to calls: %w", err)
+	}
+	if s.lower, err = f.q.nc.ChanSubscribe(s.inbox[laneEvents], s.got); err != nil {
+		return fmt.Errorf("subscribe to events: %w", err)
+	}
+	for ctx.Err() == nil {
+		if m := s.next(ctx); m != nil {
+			s.work(ctx, m)
+		}
+	}
+	return s.close()
+}

@@ -1,0 +1,60 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// ErrNoFunction means that the queue has no consumers for a function: nothing would run the event.
+var ErrNoFunction = errors.New("unknown function")
+
+// Replayed says what a replay did.
+type Replayed struct {
+	ID   string `json:"id"`            // of the event, the same as ever
+	Run  string `json:"run"`           // of this replay
+	From string `json:"replayed_from"` // the message that is run again
+	As   string `json:"queued_as"`
+	To   string `json:"function"`
+}
+
+// Replay runs a stored event or call again, as an event: nobody waits for the reply. ref is what Get takes, to a
+// function that shall run it in place of its own when not "". The original record stays; the replay carries
+// Funker-Replay-Of and is exempt from the search for repeats. Errors: ErrNotFound, ErrNoFunction, ErrCorrupt, ErrFull.
+func (q *Queue) Replay(ctx context.Context, ref, to string) (Replayed, error) {
+	stream, seq, err := q.find(ctx, ref)
+	if err != nil {
+		return Replayed{}, err
+	}
+	raw, err := q.message(ctx, stream, seq)
+	if err != nil {
+		return Replayed{}, err
+	}
+	e, err := decode(&nats.Msg{Header: raw.Header, Data: raw.Data})
+	if err != nil {
+		return Replayed{}, err
+	}
+	if to != "" {
+		e.Function = to
+	}
+	token, err := Token(e.Function)
+	if err != nil {
+		return Replayed{}, err
+	}
+	if _, err := q.js.Consumer(ctx, streamRetry, consumerName(token)); err != nil {
+		return Replayed{}, fmt.Errorf("%w: %s", ErrNoFunction, e.Function)
+	}
+	e.ReplayOf, e.RunID, e.Attempt, e.Deadline = stream+"/"+strconv.FormatUint(seq, 10), NewID(), 0, time.Time{}
+	msg := encode(e, redoSubject(token))
+	msg.Header[headerSubject] = []string{raw.Subject}
+	msg.Header[headerMsgID] = []string{e.RunID}
+	ack, err := q.store(ctx, msg)
+	if err != nil {
+		return Replayed{}, err
+	}
+	return Replayed{ID: e.ID, Run: e.RunID, From: e.ReplayOf, As: streamRetry + "/" + strconv.FormatUint(ack.Sequence, 10), To: e.Function}, nil
+}
