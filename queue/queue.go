@@ -28,9 +28,10 @@ import (
 )
 
 const (
-	// MaxBody is the largest body of an event, a call or a reply, in bytes.
-	MaxBody    = 8 << 20
-	headerRoom = 64 << 10
+	// MaxBody is the largest body of an event, a call or a reply, in bytes: with its headers it fits the largest
+	// message that NATS recommends.
+	MaxBody    = maxPayload - 64<<10
+	maxPayload = 8 << 20
 
 	dispatchInbox = "_INBOX_dispatch" // replies to gateways and to the command line
 	workerInbox   = "_INBOX_worker"

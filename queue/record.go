@@ -66,6 +66,9 @@ type Filter struct {
 	Limit    int // newest first; DefaultLimit
 }
 
+// readLimit is how long a temporary consumer lives without a reader.
+const readLimit = 10 * time.Second
+
 const (
 	// DefaultLimit is how many records List returns when the filter names no limit.
 	DefaultLimit = 20
@@ -107,8 +110,9 @@ func (q *Queue) newest(ctx context.Context, kind string, f Filter) ([]Record, er
 	}
 	var found []Record
 	end := state.LastSeq + 1
-	for window := uint64(f.Limit) * 2; end > state.FirstSeq && len(found) < f.Limit; window *= 4 {
-		start := max(state.FirstSeq, end-min(end, window), 1)
+	first := max(state.FirstSeq, 1)
+	for window := uint64(f.Limit) * 2; end > first && len(found) < f.Limit; window *= 4 {
+		start := max(first, end-min(end, window))
 		part, err := q.between(ctx, stream, subject, start, end)
 		if err != nil {
 			return nil, err
@@ -174,12 +178,16 @@ func (q *Queue) between(ctx context.Context, stream, subject string, start, end 
 
 // read gives the messages that a temporary consumer sees to f, until f returns false or all are read.
 func (q *Queue) read(ctx context.Context, stream string, cfg jetstream.OrderedConsumerConfig, f func(*nats.Msg, *jetstream.MsgMetadata) bool) error {
+	cfg.InactiveThreshold = readLimit
 	c, err := q.js.OrderedConsumer(ctx, stream, cfg)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", stream, err)
 	}
-	pending := c.CachedInfo().NumPending
-	if pending == 0 {
+	defer func() {
+		// The server forgets the consumer by itself after readLimit.
+		_ = q.js.DeleteConsumer(context.WithoutCancel(ctx), stream, c.CachedInfo().Name)
+	}()
+	if c.CachedInfo().NumPending == 0 {
 		return nil
 	}
 	it, err := c.Messages()

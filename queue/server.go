@@ -65,7 +65,7 @@ func newServer(dir, listen string, log *slog.Logger) (*server.Server, nkeys.KeyP
 		ServerName: "funker", JetStream: true, JetStreamDomain: "funker", StoreDir: filepath.Join(dir, "jetstream"),
 		SyncAlways: true, JetStreamMaxStore: storeMax, JetStreamMaxMemory: 64 << 20,
 		NoSigs: true, NoLog: true, DisableJetStreamBanner: true, NoSystemAccount: true,
-		MaxPayload: MaxBody + headerRoom, MaxControlLine: 4096, PingInterval: 2 * time.Second, MaxPingsOut: 2,
+		MaxPayload: maxPayload, PingInterval: 2 * time.Second, MaxPingsOut: 2,
 		LameDuckGracePeriod: 200 * time.Millisecond, LameDuckDuration: time.Second,
 		DontListen: listen == "", Nkeys: users,
 	}
