@@ -53,7 +53,7 @@ func (q *Queue) Call(ctx context.Context, e *Event) ([]byte, error) {
 		return nil, err
 	}
 	e.Deadline = earliest(ctx, e.Deadline)
-	if !q.presence.recent(e.Function) && !q.present(e.Function) {
+	if !q.presence.recent(e.Function) && !q.Present(e.Function) {
 		return nil, q.refuse(e, subject)
 	}
 	w, inbox := q.callers.add(e.ID)
@@ -95,7 +95,7 @@ func (q *Queue) await(ctx context.Context, e *Event, w *caller, subject string) 
 		switch {
 		case asked:
 			return nil, &CallError{CodeTimeout, fmt.Sprintf("function %s did not answer in time", e.Function)}
-		case !q.present(e.Function) && len(w.reply) == 0:
+		case !q.Present(e.Function) && !q.taken(ctx, w, e.Function) && len(w.reply) == 0:
 			q.withdraw(w, e, subject)
 			return nil, noWorker(e.Function)
 		}
@@ -145,6 +145,16 @@ func (q *Queue) withdraw(w *caller, e *Event, subject string) {
 	}
 }
 
+// taken reports whether a worker was given the call: then it may be running although the worker takes no new work.
+func (q *Queue) taken(ctx context.Context, w *caller, function string) bool {
+	token, err := Token(function)
+	if err != nil {
+		return false
+	}
+	c, err := q.js.Consumer(ctx, streamCalls, consumerName(token))
+	return err == nil && w.stored.Load() > 0 && c.CachedInfo().Delivered.Stream >= w.stored.Load()
+}
+
 // presence remembers when a worker of a function was last heard of.
 type presence struct{ last sync.Map } // function -> *atomic.Int64, unix nanoseconds
 
@@ -170,8 +180,8 @@ func (p *presence) recent(function string) bool {
 
 func (p *presence) forget(function string) { p.last.Delete(function) }
 
-// present asks whether any worker has the function.
-func (q *Queue) present(function string) bool {
+// Present asks whether any worker has the function. The answer takes 40 ms at most.
+func (q *Queue) Present(function string) bool {
 	token, err := Token(function)
 	if err != nil {
 		return false

@@ -1,0 +1,134 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/funker-dispatch/funker-dispatch/deploy"
+	"github.com/funker-dispatch/funker-dispatch/funker"
+)
+
+const (
+	lookupLimit = 100 * time.Millisecond // an upstream name server that drops queries would take 5 s
+	badTime     = 300 * time.Millisecond // how long a task that refused is the last choice
+)
+
+// Lookup finds the addresses ("host:port") of a function's tasks, just before one is dialled: addresses are reused by
+// the network. No task is an error.
+type Lookup func(ctx context.Context, function string) ([]string, error)
+
+// LookupDNS asks for tasks.<function>, as Swarm names the tasks of a service, and then for <function>.
+func LookupDNS(ctx context.Context, function string) ([]string, error) {
+	var errs []error
+	for _, name := range []string{"tasks." + function, function} {
+		hosts, err := lookupHost(ctx, name)
+		if err == nil && len(hosts) > 0 {
+			addresses := make([]string, len(hosts))
+			for i, h := range hosts {
+				addresses[i] = net.JoinHostPort(h, strconv.Itoa(funker.Port))
+			}
+			return addresses, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, fmt.Errorf("look up tasks of %s: %w", function, errors.Join(errs...))
+}
+
+func lookupHost(ctx context.Context, name string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupLimit)
+	defer cancel()
+	return net.DefaultResolver.LookupHost(ctx, name)
+}
+
+// tasks hands out the tasks of one function, each to as many callers at a time as it takes connections.
+type tasks struct {
+	function *deploy.Function
+	lookup   Lookup
+	mu       sync.Mutex
+	known    []*task // fixed addresses, or those that DNS named and that are in use or bad
+}
+
+type task struct {
+	address string
+	busy    int
+	bad     time.Time // when it last refused
+}
+
+func newTasks(fn *deploy.Function, lookup Lookup) *tasks {
+	t := &tasks{function: fn, lookup: lookup}
+	for _, a := range fn.Addresses {
+		t.known = append(t.known, &task{address: a})
+	}
+	return t
+}
+
+var errNoTask = errors.New("no task takes the connection")
+
+// acquire returns an idle task that is not in tried, the ones that refused lately last. It returns errNoTask.
+func (t *tasks) acquire(ctx context.Context, tried map[*task]bool) (*task, error) {
+	if len(t.function.Addresses) == 0 {
+		addresses, err := t.lookup(ctx, t.function.Name)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errNoTask, err)
+		}
+		t.learn(addresses)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var best *task
+	for _, c := range t.known {
+		if c.busy < t.function.Concurrency && !tried[c] && (best == nil || better(c, best)) {
+			best = c
+		}
+	}
+	if best == nil {
+		return nil, errNoTask
+	}
+	best.busy++
+	return best, nil
+}
+
+// better prefers a task that has not refused lately, then the less busy one.
+func better(a, b *task) bool {
+	aBad, bBad := time.Since(a.bad) < badTime, time.Since(b.bad) < badTime
+	if aBad != bBad {
+		return bBad
+	}
+	return a.busy < b.busy
+}
+
+// learn takes over what a lookup found. A task that is gone stays while it is busy.
+func (t *tasks) learn(addresses []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := make(map[string]*task, len(t.known))
+	for _, k := range t.known {
+		old[k.address] = k
+	}
+	next := make([]*task, 0, len(addresses))
+	for _, a := range addresses {
+		k := old[a]
+		if k == nil {
+			k = &task{address: a}
+		}
+		delete(old, a)
+		next = append(next, k)
+	}
+	t.known = next
+}
+
+func (t *tasks) release(c *task, refused bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.busy--
+	if refused {
+		c.bad = time.Now()
+	} else {
+		c.bad = time.Time{}
+	}
+}
