@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/funker-dispatch/funker-dispatch/queue"
+	"github.com/funker-dispatch/funker-dispatch/trigger"
+)
+
+// adminFlags say how to reach the queue of a gateway.
+type adminFlags struct{ url, data, key string }
+
+func (a *adminFlags) add(cmd *cobra.Command) {
+	f := cmd.PersistentFlags()
+	f.StringVar(&a.url, "nats-url", defaultNATS, "NATS address of the gateway")
+	f.StringVar(&a.data, "data", "data", "data folder of the gateway, for its key")
+	f.StringVar(&a.key, "key", "", "key file (default admin.nk in the data folder)")
+}
+
+// with connects, runs f and closes the connection.
+func (a *adminFlags) with(cmd *cobra.Command, f func(context.Context, *queue.Queue) error) error {
+	log, err := logger(cmd)
+	if err != nil {
+		return err
+	}
+	key := a.key
+	if key == "" {
+		key = filepath.Join(a.data, queue.AdminKey)
+	}
+	q, err := queue.Dial(a.url, key, queue.RoleAdmin, log)
+	if err != nil {
+		return fmt.Errorf("%w (is the gateway running, and --nats-url and --data right?)", err)
+	}
+	return errors.Join(f(cmd.Context(), q), q.Close())
+}
+
+func invokeCommand() *cobra.Command {
+	var admin adminFlags
+	var data string
+	var async bool
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:     "invoke FUNCTION",
+		Short:   "Call a function through the gateway and print its reply",
+		Example: `  funker-dispatch invoke HelloIntent -d '{"name":"Ada"}'`,
+		Args:    cobra.ExactArgs(1),
+	}
+	cmd.Flags().StringVarP(&data, "data-json", "d", "{}", "what the function gets: JSON, @FILE or @-")
+	cmd.Flags().BoolVar(&async, "async", false, "store it as an event and print its id, without waiting for the function")
+	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long to wait for the reply")
+	admin.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		body, err := readData(cmd, data)
+		if err != nil {
+			return fmt.Errorf("read data: %w", err)
+		}
+		if err := trigger.CheckJSON(body); err != nil {
+			return usagef("-d: %w", err)
+		}
+		e := &queue.Event{Source: "cli", Function: args[0], ContentType: "application/json", Body: body}
+		return admin.with(cmd, func(ctx context.Context, q *queue.Queue) error {
+			if async {
+				r, err := q.Publish(ctx, e)
+				if err == nil {
+					_, err = fmt.Fprintln(cmd.OutOrStdout(), r.ID)
+				}
+				return err
+			}
+			e.Deadline = time.Now().Add(timeout)
+			reply, err := q.Call(ctx, e)
+			if err == nil {
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", reply)
+			}
+			return err
+		})
+	}
+	return cmd
+}

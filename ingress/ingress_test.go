@@ -1,0 +1,384 @@
+package ingress
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/funker-dispatch/funker-dispatch/deploy"
+	"github.com/funker-dispatch/funker-dispatch/queue"
+	"github.com/funker-dispatch/funker-dispatch/trigger"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	secret = "the secret of the webhook"
+	token  = "the token for functions"
+	sorry  = "Not now, please."
+)
+
+// names that have to be escaped on the way.
+var oddNames = []string{"AMAZON.HelpIntent", "ünï", "a*b>c", "a/b c?d#e%41", strings.Repeat("n", 63)}
+
+func manifest() *deploy.Manifest {
+	m := &deploy.Manifest{}
+	for _, name := range append([]string{"HelloIntent", "LaunchRequest", "Fetch", "Broken", "Slow", "Nobody", "ended"}, oddNames...) {
+		m.Functions = append(m.Functions, deploy.NewFunction(name))
+	}
+	slow, _ := m.Function("Slow")
+	slow.Timeout = 100 * time.Millisecond
+	m.Triggers = []*deploy.Trigger{
+		{Kind: deploy.KindAlexa, Path: "/alexa", SkillIDs: []string{trigger.SampleSkillID}, IDOnly: true, Apology: sorry,
+			Timeout: 6 * time.Second, Intents: map[string]string{
+				"MappedIntent": "HelloIntent", "BrokenIntent": "Broken", "SlowIntent": "Slow", "NobodyIntent": "Nobody",
+				"SessionEndedRequest": "ended", "AudioPlayer.PlaybackStopped": "Broken"}},
+		{Kind: deploy.KindGitHub, Name: "acme", Path: "/github/acme", Function: "Fetch", Secret: deploy.Secret(secret),
+			Events: []string{"push"}},
+	}
+	return m
+}
+
+// gateway is a Server on a real listener with a real queue.
+type gateway struct {
+	*httptest.Server
+	t       testing.TB
+	queue   *queue.Queue
+	catalog *deploy.Catalog
+	server  *Server
+	log     *logBuffer
+	ran     chan *queue.Event // what functions other than Slow were given
+}
+
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func openQueue(t testing.TB, m *deploy.Manifest) *queue.Queue {
+	t.Helper()
+	q, err := queue.Open(t.Context(), queue.Options{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := q.Close(); err != nil {
+			t.Errorf("close queue: %v", err)
+		}
+	})
+	for _, f := range m.Functions {
+		if err := q.AddFunction(t.Context(), f.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return q
+}
+
+// work starts slots of a function until the test ends.
+func work(t testing.TB, q *queue.Queue, function string, slots int, handle queue.Handler) {
+	t.Helper()
+	feed, err := q.Feed(function)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for range slots {
+		wg.Go(func() {
+			if err := feed.Slot(ctx, handle); err != nil {
+				t.Errorf("slot: %v", err)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+		feed.Close()
+	})
+}
+
+// start opens a gateway whose functions Fetch, HelloIntent, LaunchRequest, ended
+// and those of odd names say who they are; Broken fails with the code that it
+// is given as a string, Slow is late, Nobody has no worker.
+func start(t testing.TB, change ...func(*Options)) *gateway {
+	t.Helper()
+	g := &gateway{t: t, log: &logBuffer{}, ran: make(chan *queue.Event, 100), catalog: deploy.NewCatalog(manifest())}
+	g.queue = openQueue(t, g.catalog.Manifest())
+	for _, f := range append([]string{"HelloIntent", "LaunchRequest", "Fetch", "ended"}, oddNames...) {
+		work(t, g.queue, f, 1, func(e *queue.Event) queue.Result {
+			g.ran <- e
+			return queue.Result{Outcome: queue.OutcomeOK, Reply: fmt.Appendf(nil, `{ "I am": %q }`, e.Function)}
+		})
+	}
+	work(t, g.queue, "Broken", 1, func(e *queue.Event) queue.Result {
+		code := strings.Trim(string(e.Body), `"`)
+		if strings.HasPrefix(code, "{") {
+			code = queue.CodeFunctionFailed
+		}
+		return queue.Result{Outcome: queue.OutcomeFailed, Code: code, Message: "it broke"}
+	})
+	work(t, g.queue, "Slow", 1, func(e *queue.Event) queue.Result {
+		<-time.After(time.Until(e.Deadline) + 50*time.Millisecond) // it is late
+		return queue.Result{Outcome: queue.OutcomeOK, Reply: []byte(`"late"`)}
+	})
+	o := Options{Queue: g.queue, Catalog: g.catalog, Functions: true, FunctionsToken: token,
+		Log: slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: slog.LevelInfo}))}
+	for _, f := range change {
+		f(&o)
+	}
+	var err error
+	if g.server, err = New(o); err != nil {
+		t.Fatal(err)
+	}
+	g.Server = httptest.NewUnstartedServer(nil)
+	g.Config = g.server.HTTP()
+	g.Start()
+	t.Cleanup(g.Close)
+	return g
+}
+
+// answer is a response with its body read.
+type answer struct {
+	*http.Response
+	body string
+}
+
+func (g *gateway) do(method, path string, header http.Header, body io.Reader) answer {
+	g.t.Helper()
+	r, err := http.NewRequestWithContext(g.t.Context(), method, g.URL+path, body)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for k, v := range header {
+		r.Header[k] = v
+	}
+	res, err := g.Client().Do(r)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	if res.Header.Get("X-Request-Id") == "" {
+		g.t.Errorf("%s %s: no X-Request-Id", method, path)
+	}
+	return answer{res, string(b)}
+}
+
+func (g *gateway) invoke(name, body string, header ...string) answer {
+	g.t.Helper()
+	h := http.Header{"Authorization": {"Bearer " + token}}
+	for i := 0; i < len(header); i += 2 {
+		h.Set(header[i], header[i+1])
+	}
+	return g.do("POST", "/functions/"+url.PathEscape(name), h, strings.NewReader(body))
+}
+
+func (g *gateway) alexa(body string) answer {
+	g.t.Helper()
+	return g.do("POST", "/alexa", http.Header{"Content-Type": {"application/json;charset=UTF-8"}}, strings.NewReader(body))
+}
+
+// push sends body as GitHub does, signed with the secret unless header says
+// otherwise.
+func (g *gateway) push(body string, header ...string) answer {
+	g.t.Helper()
+	h, err := trigger.Sign(trigger.Config{Kind: trigger.GitHub, Secret: []byte(secret)}, []byte(body), time.Now())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		h.Set(header[i], header[i+1])
+		if header[i+1] == "" {
+			h.Del(header[i])
+		}
+	}
+	return g.do("POST", "/github/acme", h, strings.NewReader(body))
+}
+
+// event waits for the next event that a function was given.
+func (g *gateway) event() *queue.Event {
+	g.t.Helper()
+	select {
+	case e := <-g.ran:
+		return e
+	case <-time.After(10 * time.Second):
+		g.t.Fatal("no function was run")
+		return nil
+	}
+}
+
+func (g *gateway) idle() {
+	g.t.Helper()
+	if n := len(g.ran); n > 0 {
+		g.t.Errorf("%d functions were run", n)
+	}
+}
+
+func (a answer) want(t testing.TB, status int, body string) {
+	t.Helper()
+	if a.StatusCode != status || a.body != body {
+		t.Errorf("got %d %s, want %d %s", a.StatusCode, a.body, status, body)
+	}
+}
+
+// refused checks an error and returns its message.
+func (a answer) refused(t testing.TB, status int, code string) string {
+	t.Helper()
+	var got errorBody
+	if err := json.Unmarshal([]byte(a.body), &got); err != nil {
+		t.Errorf("got %d %s: %v", a.StatusCode, a.body, err)
+	}
+	if a.StatusCode != status || got.Error.Code != code || got.Error.Message == "" {
+		t.Errorf("got %d %s, want %d %s", a.StatusCode, a.body, status, code)
+	}
+	if h := a.Header.Get("Funker-Error"); h != code {
+		t.Errorf("Funker-Error is %q, want %q", h, code)
+	}
+	return got.Error.Message
+}
+
+func (a answer) header(t testing.TB, name, want string) {
+	t.Helper()
+	if got := a.Header.Get(name); got != want {
+		t.Errorf("%s is %q, want %q", name, got, want)
+	}
+}
+
+func TestServer_RefusesUnknownPathsAndMethods(t *testing.T) {
+	g := start(t)
+	for path, allow := range map[string]string{"/alexa": "POST", "/github/acme": "POST", "/functions/Fetch": "POST", "/": "HEAD, POST"} {
+		a := g.do("GET", path, nil, nil)
+		a.refused(t, 405, "method_not_allowed")
+		a.header(t, "Allow", allow)
+	}
+	a := g.do("DELETE", "/healthz", nil, nil)
+	a.refused(t, 405, "method_not_allowed")
+	a.header(t, "Allow", "GET, HEAD")
+	for _, path := range []string{"/nowhere", "/alexa/", "/github", "/intents/", "/functions"} {
+		g.do("POST", path, nil, strings.NewReader("{}")).refused(t, 404, "not_found")
+	}
+	g.idle()
+}
+
+func TestServer_SaysThatItIsThere(t *testing.T) {
+	g := start(t)
+	g.do("GET", "/healthz", nil, nil).want(t, 200, `{"status":"ok"}`)
+	g.do("HEAD", "/", nil, nil).want(t, 200, "")
+}
+
+func TestServer_KeepsASaneRequestIDAndReplacesOthers(t *testing.T) {
+	g := start(t)
+	g.do("GET", "/healthz", http.Header{"X-Request-Id": {"trace-1.2:3"}}, nil).header(t, "X-Request-Id", "trace-1.2:3")
+	for _, bad := range []string{"a b", "ü", `"x"`, strings.Repeat("x", 129)} {
+		got := g.do("GET", "/healthz", http.Header{"X-Request-Id": {bad}}, nil).Header.Get("X-Request-Id")
+		if len(got) != 26 {
+			t.Errorf("%q became %q", bad, got)
+		}
+	}
+}
+
+func TestServer_FollowsTheCatalog(t *testing.T) {
+	g := start(t)
+	g.catalog.Set(&deploy.Manifest{
+		Functions: []*deploy.Function{deploy.NewFunction("Fetch")},
+		Triggers: []*deploy.Trigger{
+			{Kind: deploy.KindGitHub, Name: "x", Path: "/x", Function: "Fetch", Insecure: true},
+			{Kind: deploy.KindGitHub, Name: "y", Path: "/y", Function: "Fetch"}, // nothing verifies it
+		},
+	})
+	header := http.Header{"X-Github-Event": {"push"}, "Content-Type": {"application/json"}}
+	if a := g.do("POST", "/x", header, strings.NewReader("{}")); a.StatusCode != 202 {
+		t.Errorf("got %d %s", a.StatusCode, a.body)
+	}
+	g.do("POST", "/y", header, strings.NewReader("{}")).refused(t, 404, "not_found")
+	g.alexa("{}").refused(t, 404, "not_found")
+	g.invoke("HelloIntent", "1").refused(t, 404, "unknown_function")
+	if log := g.log.String(); !strings.Contains(log, `msg="trigger left out"`) {
+		t.Errorf("log: %s", log)
+	}
+}
+
+func TestNew_RefusesWhatCannotWork(t *testing.T) {
+	q := openQueue(t, &deploy.Manifest{})
+	empty := deploy.NewCatalog(nil)
+	open := deploy.NewCatalog(&deploy.Manifest{Triggers: []*deploy.Trigger{{Kind: deploy.KindGitHub, Path: "/x", Function: "f"}}})
+	for name, o := range map[string]Options{
+		"no queue":           {Catalog: empty},
+		"no catalog":         {Queue: q},
+		"body limit":         {Queue: q, Catalog: empty, MaxBody: queue.MaxBody + 1},
+		"in flight":          {Queue: q, Catalog: empty, MaxInFlight: -1},
+		"unverified trigger": {Queue: q, Catalog: open},
+	} {
+		if _, err := New(o); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestServer_TurnsAPanicIntoAnAnswerAndALine(t *testing.T) {
+	g := start(t)
+	g.server.queue = nil // the next use of it panics
+	g.invoke("Fetch", "1").refused(t, 500, "internal")
+	if log := g.log.String(); !strings.Contains(log, "panic while serving") || !strings.Contains(log, "status=500") {
+		t.Errorf("log: %s", log)
+	}
+	g.do("GET", "/healthz", nil, nil).want(t, 200, `{"status":"ok"}`)
+}
+
+func TestServer_LogsOneLinePerRequestWithoutBodiesQueriesAndSecrets(t *testing.T) {
+	g := start(t)
+	a := g.do("POST", "/functions/Fetch?q=topsecret", http.Header{"Authorization": {"Bearer " + token}}, strings.NewReader(`"topsecret"`))
+	b := g.push(`{"ref":"topsecret","commits":[]}`)
+	c := g.push(`{"ref":"topsecret","commits":[]}`, "X-Hub-Signature-256", "sha256="+strings.Repeat("ab", 32))
+	g.alexa(strings.ReplaceAll(string(trigger.Sample(trigger.Alexa)), trigger.SampleSkillID, "topsecret"))
+	g.Close() // waits for the lines
+	log := g.log.String()
+	if n := strings.Count(log, "msg=request"); n != 4 {
+		t.Errorf("%d lines, want 4", n)
+	}
+	for _, never := range []string{"topsecret", secret, token, strings.Repeat("ab", 32), trigger.SampleSkillID} {
+		if strings.Contains(log, never) {
+			t.Errorf("the log has %q", never)
+		}
+	}
+	for _, always := range []string{
+		"method=POST", "path=/functions/Fetch ", "status=200", "duration=", "bytes=", "source=http", "function=Fetch",
+		"source=github-acme", "status=202", "status=401", "code=forged", "code=wrong_skill", "source=alexa",
+		"request_id=" + a.Header.Get("X-Request-Id"), "event=" + a.Header.Get("Funker-Event-Id"),
+		"event=" + b.Header.Get("Funker-Event-Id"), "request_id=" + c.Header.Get("X-Request-Id"),
+	} {
+		if !strings.Contains(log, always) {
+			t.Errorf("the log has no %q", always)
+		}
+	}
+	if t.Failed() {
+		t.Log(log)
+	}
+}
