@@ -53,6 +53,9 @@ func (q *Queue) Call(ctx context.Context, e *Event) ([]byte, error) {
 		return nil, err
 	}
 	e.Deadline = earliest(ctx, e.Deadline)
+	if body, ok, err := q.callHere(e, calledSubject(subject)); ok {
+		return body, err
+	}
 	if !q.presence.recent(e.Function) && !q.Present(e.Function) {
 		return nil, q.refuse(e, subject)
 	}

@@ -35,8 +35,10 @@ const recheck = time.Second
 // has a worker.
 type Feed struct {
 	q     *Queue
+	name  string
 	pulls [lanes]string        // subjects to ask for the next message
 	wake  [lanes]chan struct{} // each token is worth one look at the lane; calls need none
+	idle  chan *slot           // a slot that has nothing to do waits here for a caller of this process
 	until atomic.Int64         // no replays or events before this time, unix nanoseconds
 	subs  []*nats.Subscription
 	done  chan struct{}
@@ -52,7 +54,7 @@ func (q *Queue) Feed(function string) (*Feed, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Feed{q: q, done: make(chan struct{})}
+	f := &Feed{q: q, name: function, idle: make(chan *slot), done: make(chan struct{})}
 	for l := range lanes {
 		f.pulls[l] = pullSubject(l.stream(), consumerName(token))
 		f.wake[l] = make(chan struct{}, wakeTokens)
@@ -73,6 +75,7 @@ func (q *Queue) Feed(function string) (*Feed, error) {
 		return nil, err
 	}
 	f.wg.Go(f.recheck)
+	q.feeds.Store(function, f)
 	return f, nil
 }
 
@@ -114,6 +117,7 @@ func (f *Feed) paused() bool { return time.Now().UnixNano() < f.until.Load() }
 
 // Withdraw tells callers that this worker has the function no longer. Slots that run go on.
 func (f *Feed) Withdraw() error {
+	f.q.feeds.CompareAndDelete(f.name, f)
 	if len(f.subs) == 0 {
 		return nil
 	}
@@ -125,6 +129,7 @@ func (f *Feed) Withdraw() error {
 
 // Close ends the feed. Its slots must have ended.
 func (f *Feed) Close() {
+	f.q.feeds.CompareAndDelete(f.name, f)
 	close(f.done)
 	f.wg.Wait()
 	for _, s := range f.subs {
@@ -141,7 +146,7 @@ type Handler func(e *Event) Result
 // Slot takes work for one idle unit of the function's capacity and gives it to handle, one piece at a time, until
 // ctx is cancelled. It returns when the last piece is settled.
 func (f *Feed) Slot(ctx context.Context, handle Handler) error {
-	s := &slot{feed: f, handle: handle, got: make(chan *nats.Msg, 16), timer: time.NewTimer(0)}
+	s := &slot{feed: f, handle: handle, got: make(chan *nats.Msg, 16), returned: make(chan struct{}, 1), timer: time.NewTimer(0)}
 	s.inbox[laneCalls] = f.q.nc.NewInbox()
 	s.inbox[laneEvents] = f.q.nc.NewInbox()
 	s.inbox[laneRedo] = s.inbox[laneEvents]
@@ -154,7 +159,7 @@ func (f *Feed) Slot(ctx context.Context, handle Handler) error {
 	}
 	for ctx.Err() == nil {
 		if m := s.next(ctx); m != nil {
-			s.work(ctx, m)
+			s.work(ctx, newDelivery(s, m))
 		}
 	}
 	return s.close()

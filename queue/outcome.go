@@ -56,11 +56,15 @@ func (d *delivery) run() Result {
 	if d.broken != nil {
 		return Result{Outcome: OutcomeFailed, Code: CodeCorrupt, Message: d.broken.Error()}
 	}
-	start := time.Now()
-	if d.call && start.After(d.event.Deadline) {
+	if d.call && time.Now().After(d.event.Deadline) {
 		return Result{Outcome: OutcomeExpired, Code: codeExpired, Message: "the deadline was over before the call could start"}
 	}
-	r := d.slot.handle(d.event)
+	return run(d.slot.handle, d.event)
+}
+
+func run(handle Handler, e *Event) Result {
+	start := time.Now()
+	r := handle(e)
 	if r.Duration == 0 {
 		r.Duration = time.Since(start)
 	}

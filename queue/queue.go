@@ -18,7 +18,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -45,6 +45,7 @@ type Queue struct {
 	server  *embedded // nil when the server is another process's
 	service micro.Service
 
+	feeds    sync.Map // function -> *Feed of this process
 	callers  callers
 	presence presence
 }
@@ -88,18 +89,22 @@ func (q *Queue) start(ctx context.Context, maxEvents int64) error {
 	return q.serve()
 }
 
-// Dial connects to the server of a gateway. keyFile is AdminKey or WorkerKey of its data folder: with the worker's
-// key only Feed can be used. The connection is made again whenever it breaks, for ever.
-func Dial(url, keyFile string, log *slog.Logger) (*Queue, error) {
+// Role is what a connection may do.
+type Role string
+
+const (
+	RoleAdmin  Role = dispatchInbox // everything; key file AdminKey
+	RoleWorker Role = workerInbox   // Feed only; key file WorkerKey
+)
+
+// Dial connects to the server of a gateway with a key file of its data folder. The connection is made again whenever
+// it breaks, for ever.
+func Dial(url, keyFile string, role Role, log *slog.Logger) (*Queue, error) {
 	key, err := readKey(keyFile)
 	if err != nil {
 		return nil, err
 	}
-	inbox := dispatchInbox
-	if filepath.Base(keyFile) == WorkerKey {
-		inbox = workerInbox
-	}
-	return connect(url, inbox, key, log)
+	return connect(url, string(role), key, log)
 }
 
 func readKey(file string) (nkeys.KeyPair, error) {

@@ -100,7 +100,7 @@ func (q *Queue) List(ctx context.Context, f Filter) ([]Record, error) {
 
 // newest reads ever larger windows from the end of a stream, until enough records match.
 func (q *Queue) newest(ctx context.Context, kind string, f Filter) ([]Record, error) {
-	stream, subject, err := place(kind, f)
+	stream, subjects, err := place(kind, f)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func (q *Queue) newest(ctx context.Context, kind string, f Filter) ([]Record, er
 	first := max(state.FirstSeq, 1)
 	for window := uint64(f.Limit) * 2; end > first && len(found) < f.Limit; window *= 4 {
 		start := max(first, end-min(end, window))
-		part, err := q.between(ctx, stream, subject, start, end)
+		part, err := q.between(ctx, stream, subjects, start, end)
 		if err != nil {
 			return nil, err
 		}
@@ -143,34 +143,39 @@ func (q *Queue) matching(ctx context.Context, records []Record, f Filter) ([]Rec
 	return slices.DeleteFunc(records, func(r Record) bool { return f.State != "" && r.State != f.State }), nil
 }
 
-func place(kind string, f Filter) (stream, subject string, err error) {
+func place(kind string, f Filter) (stream string, subjects []string, err error) {
 	source, function := "*", "*"
 	if f.Source != "" {
 		if source, err = Token(f.Source); err != nil {
-			return "", "", err
+			return "", nil, err
 		}
 	}
 	if f.Function != "" {
 		if function, err = Token(f.Function); err != nil {
-			return "", "", err
+			return "", nil, err
 		}
 	}
 	if kind == "call" {
-		return streamCalls, callSubject(source, function), nil
+		subject := callSubject(source, function)
+		return streamCalls, []string{subject, calledSubject(subject)}, nil
 	}
-	return streamEvents, eventSubject(source, function), nil
+	return streamEvents, []string{eventSubject(source, function)}, nil
 }
 
 // between reads the records of a subject with start <= sequence < end, without their bodies.
-func (q *Queue) between(ctx context.Context, stream, subject string, start, end uint64) ([]Record, error) {
+func (q *Queue) between(ctx context.Context, stream string, subjects []string, start, end uint64) ([]Record, error) {
 	var records []Record
 	err := q.read(ctx, stream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start, HeadersOnly: true,
+		FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start, HeadersOnly: true,
 	}, func(m *nats.Msg, meta *jetstream.MsgMetadata) bool {
 		if meta.Sequence.Stream >= end {
 			return false
 		}
-		records = append(records, newRecord(m, meta.Stream, meta.Sequence.Stream, meta.Timestamp))
+		r := newRecord(m, meta.Stream, meta.Sequence.Stream, meta.Timestamp)
+		// A call whose own process had no task for it was recorded twice, by its caller and for the other workers.
+		if n := len(records); n == 0 || records[n-1].ID != r.ID || records[n-1].Function != r.Function {
+			records = append(records, r)
+		}
 		return meta.Sequence.Stream < end-1
 	})
 	return records, err

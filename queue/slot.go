@@ -37,6 +37,8 @@ type slot struct {
 	got    chan *nats.Msg // answers to pulls: at most one for calls and one for the other lanes
 	parked bool           // a pull for calls is at the server
 	timer  *time.Timer
+
+	returned chan struct{} // a caller of this process gives the slot back
 }
 
 // next returns the next message for the idle slot, or nil when it is time to ask again.
@@ -55,6 +57,8 @@ func (s *slot) next(ctx context.Context) *nats.Msg {
 	select {
 	case m := <-s.got:
 		return s.take(m)
+	case s.feed.idle <- s:
+		s.lent()
 	case <-redo:
 		return s.look(laneRedo)
 	case <-events:
@@ -180,8 +184,7 @@ func (s *slot) respond(m *nats.Msg, answer []byte) {
 
 // work runs one message. A call came through the parked pull, so nothing else can arrive meanwhile; for anything else
 // it keeps the message alive and gives back a call that arrives.
-func (s *slot) work(ctx context.Context, m *nats.Msg) {
-	d := newDelivery(s, m)
+func (s *slot) work(ctx context.Context, d *delivery) {
 	if d.call {
 		d.settle(ctx, d.run())
 		return
@@ -196,7 +199,7 @@ func (s *slot) work(ctx context.Context, m *nats.Msg) {
 			d.settle(ctx, r)
 			return
 		case <-beat.C:
-			s.respond(m, progress)
+			s.respond(d.msg, progress)
 		case stray := <-s.got:
 			if call := s.take(stray); call != nil {
 				s.giveBack(call)

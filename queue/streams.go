@@ -76,11 +76,17 @@ func untoken(token string) string {
 
 func eventSubject(source, function string) string { return "funker.event." + source + "." + function }
 func callSubject(source, function string) string  { return "funker.call." + source + "." + function }
-func logSubject(source, function string) string   { return "funker.log." + source + "." + function }
-func redoSubject(function string) string          { return "funker.redo." + function }
-func hereSubject(function string) string          { return "funker.here." + function }
-func wakeSubject(kind, function string) string    { return "funker.wake." + kind + "." + function }
-func consumerName(function string) string         { return "fn-" + function }
+
+// calledSubject is where a call is recorded that runs in the process of its caller.
+func calledSubject(callSubject string) string {
+	return "funker.called." + callSubject[len("funker.call."):]
+}
+
+func logSubject(source, function string) string { return "funker.log." + source + "." + function }
+func redoSubject(function string) string        { return "funker.redo." + function }
+func hereSubject(function string) string        { return "funker.here." + function }
+func wakeSubject(kind, function string) string  { return "funker.wake." + kind + "." + function }
+func consumerName(function string) string       { return "fn-" + function }
 
 func streamConfigs(eventsMaxBytes int64) []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{
@@ -92,7 +98,7 @@ func streamConfigs(eventsMaxBytes int64) []jetstream.StreamConfig {
 		},
 		{
 			Name: streamCalls, Description: "synchronous calls",
-			Subjects: []string{"funker.call.*.*"}, MaxAge: callsMaxAge, MaxBytes: recordMaxBytes,
+			Subjects: []string{"funker.call.*.*", "funker.called.*.*"}, MaxAge: callsMaxAge, MaxBytes: recordMaxBytes,
 			Discard: jetstream.DiscardOld, AllowDirect: true, PersistMode: jetstream.AsyncPersistMode,
 		},
 		{

@@ -310,7 +310,7 @@ func (b *bench) newGateway(ctx context.Context, log *slog.Logger) (*gateway, err
 	}
 	m, err := deploy.Parse("bench", fmt.Appendf(nil, `
 functions:
-  Bench: {addresses: [%q], concurrency: 64}
+  Bench: {addresses: [%q], concurrency: 128}
   Fetch: {addresses: [%q], concurrency: 1}
 triggers:
   - {github: bench, secret-file: secret, function: Fetch}
