@@ -107,8 +107,14 @@ func (a *admin) event() *queue.Event {
 	}
 }
 
+// response is an answer whose body is read and closed.
+type response struct {
+	StatusCode int
+	Header     http.Header
+}
+
 // do sends a request with the token and decodes the answer into v.
-func (a *admin) do(method, path string, v any) *http.Response {
+func (a *admin) do(method, path string, v any) response {
 	a.t.Helper()
 	r, err := http.NewRequestWithContext(a.t.Context(), method, a.URL+path, nil)
 	if err != nil {
@@ -118,7 +124,7 @@ func (a *admin) do(method, path string, v any) *http.Response {
 	return a.send(r, v)
 }
 
-func (a *admin) send(r *http.Request, v any) *http.Response {
+func (a *admin) send(r *http.Request, v any) response {
 	a.t.Helper()
 	res, err := a.Client().Do(r)
 	if err != nil {
@@ -134,10 +140,10 @@ func (a *admin) send(r *http.Request, v any) *http.Response {
 	} else if err := json.Unmarshal(b, v); err != nil {
 		a.t.Fatalf("%s %s: %d %s: %v", r.Method, r.URL, res.StatusCode, b, err)
 	}
-	return res
+	return response{res.StatusCode, res.Header}
 }
 
-func (a *admin) refused(method, path string, status int, code string) *http.Response {
+func (a *admin) refused(method, path string, status int, code string) response {
 	a.t.Helper()
 	var got errorBody
 	res := a.do(method, path, &got)
@@ -148,6 +154,7 @@ func (a *admin) refused(method, path string, status int, code string) *http.Resp
 }
 
 func TestServer_LetsNobodyInWithoutTheToken(t *testing.T) {
+	t.Parallel()
 	a := start(t)
 	for _, path := range []string{"/", "/intents/", "/api/v1/events", "/api/v1/stats", "/debug/pprof/", "/nowhere", "/healthz/"} {
 		for _, given := range []string{"", "Bearer ", "Bearer wrong", "Basic " + token, token} {
@@ -165,6 +172,7 @@ func TestServer_LetsNobodyInWithoutTheToken(t *testing.T) {
 }
 
 func TestServer_WithoutATokenIsClosed(t *testing.T) {
+	t.Parallel()
 	s := New(Options{Catalog: deploy.NewCatalog(nil)})
 	for path, want := range map[string]int{"/api/v1/stats": 401, "/healthz": 200} {
 		w := httptest.NewRecorder()
@@ -178,6 +186,7 @@ func TestServer_WithoutATokenIsClosed(t *testing.T) {
 }
 
 func TestServer_RefusesUnknownPathsAndMethods(t *testing.T) {
+	t.Parallel()
 	a := start(t)
 	a.refused("GET", "/nowhere", 404, "not_found")
 	a.refused("GET", "/api/v1/events/1/replays", 404, "not_found")
@@ -188,6 +197,7 @@ func TestServer_RefusesUnknownPathsAndMethods(t *testing.T) {
 }
 
 func TestIntents_AreListedAsThePrototypeDid(t *testing.T) {
+	t.Parallel()
 	a := start(t)
 	for _, path := range []string{"/intents/", "/intents"} {
 		var got struct {
@@ -215,6 +225,7 @@ func TestIntents_AreListedAsThePrototypeDid(t *testing.T) {
 }
 
 func TestEvents_AreListedAndShownWithTheirAttempts(t *testing.T) {
+	t.Parallel()
 	a := start(t)
 	var none string
 	if a.do("GET", "/api/v1/events", &none); none != "[]" {
@@ -249,6 +260,7 @@ func TestEvents_AreListedAndShownWithTheirAttempts(t *testing.T) {
 }
 
 func TestEvents_RefusesQueriesThatMakeNoSense(t *testing.T) {
+	t.Parallel()
 	a := start(t)
 	for _, query := range []string{"limit=0", "limit=x", "limit=1001", "kind=events", "state=dead%00"} {
 		a.refused("GET", "/api/v1/events?"+query, 400, "bad_query")
@@ -258,6 +270,7 @@ func TestEvents_RefusesQueriesThatMakeNoSense(t *testing.T) {
 }
 
 func TestReplay_RunsAnEventAgain(t *testing.T) {
+	t.Parallel()
 	a := start(t)
 	id := a.publish("ByeIntent")
 	var got queue.Replayed
@@ -277,6 +290,7 @@ func TestReplay_RunsAnEventAgain(t *testing.T) {
 }
 
 func TestStats_CountTheWorkOfEveryFunction(t *testing.T) {
+	t.Parallel()
 	a := start(t)
 	var got []queue.FunctionStats
 	a.do("GET", "/api/v1/stats", &got)
@@ -286,6 +300,7 @@ func TestStats_CountTheWorkOfEveryFunction(t *testing.T) {
 }
 
 func TestServer_ServesProfilesAndItsHealth(t *testing.T) {
+	t.Parallel()
 	a := start(t)
 	var body string
 	if res := a.do("GET", "/debug/pprof/goroutine?debug=1", &body); res.StatusCode != 200 || !strings.Contains(body, "goroutine profile") {

@@ -3,6 +3,8 @@ package ingress
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -136,7 +138,7 @@ func TestFunction_ThatIsLateIsGivenUpAtItsTimeout(t *testing.T) {
 
 func TestFunction_MayTakeLongerThanTheReadTimeout(t *testing.T) {
 	g := start(t, func(o *Options) { o.ReadTimeout = 50 * time.Millisecond })
-	work(t, g.queue, "Nobody", 1, func(*queue.Event) queue.Result {
+	work(t, "Nobody", 1, func(*queue.Event) queue.Result {
 		<-time.After(200 * time.Millisecond) // the function's work
 		return queue.Result{Outcome: queue.OutcomeOK, Reply: []byte(`"done"`)}
 	})
@@ -144,8 +146,10 @@ func TestFunction_MayTakeLongerThanTheReadTimeout(t *testing.T) {
 }
 
 func TestFunction_IsRefusedWhenTheQueueIsClosed(t *testing.T) {
-	m := manifest()
-	q := openQueue(t, m)
+	q, err := queue.Open(t.Context(), queue.Options{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
 	g := start(t, func(o *Options) { o.Queue = q })
 	if err := q.Close(); err != nil {
 		t.Fatal(err)
@@ -163,7 +167,7 @@ func TestFunction_IsRefusedWhenTheQueueIsClosed(t *testing.T) {
 func TestServer_RefusesMoreRequestsAtOnceThanItsLimit(t *testing.T) {
 	g := start(t, func(o *Options) { o.MaxInFlight = 1 })
 	entered, leave := make(chan bool), make(chan bool)
-	work(t, g.queue, "Nobody", 1, func(*queue.Event) queue.Result {
+	work(t, "Nobody", 1, func(*queue.Event) queue.Result {
 		entered <- true
 		<-leave
 		return queue.Result{Outcome: queue.OutcomeOK, Reply: []byte(`1`)}
@@ -212,7 +216,7 @@ func BenchmarkHealth(b *testing.B) {
 
 func benchmarkCall(b *testing.B, clients int) {
 	g := start(b)
-	work(b, g.queue, "Nobody", clients, func(*queue.Event) queue.Result {
+	work(b, "Nobody", clients, func(*queue.Event) queue.Result {
 		return queue.Result{Outcome: queue.OutcomeOK, Reply: []byte(`{"ok":true}`)}
 	})
 	body := `{"name":"` + strings.Repeat("x", 1000) + `"}`
@@ -246,7 +250,11 @@ func benchmarkOne(b *testing.B, client *http.Client, base, body string) {
 		b.Error(err)
 		return
 	}
+	_, err = io.Copy(io.Discard, res.Body)
 	res.Body.Close()
+	if err != nil {
+		b.Error(err)
+	}
 	if res.StatusCode != 200 {
 		b.Errorf("status %d", res.StatusCode)
 	}

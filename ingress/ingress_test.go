@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +26,87 @@ import (
 	"github.com/funker-dispatch/funker-dispatch/trigger"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(&suite{m}) }
+
+// suite gives all tests one queue, with the functions of manifest() and their
+// workers: consumers take seconds to make, as each is synced to disk. Hence tests
+// do not run in parallel.
+type suite struct{ *testing.M }
+
+var (
+	shared *queue.Queue
+	ran    = make(chan *queue.Event, 100) // what the functions that succeed were given
+)
+
+func (s *suite) Run() int {
+	code, err := s.run()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+func (s *suite) run() (code int, err error) {
+	dir, err := os.MkdirTemp("", "ingress")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	shared, err = queue.Open(context.Background(), queue.Options{Dir: dir, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, shared.Close()) }()
+	for _, f := range manifest().Functions {
+		if err := shared.AddFunction(context.Background(), f.Name); err != nil {
+			return 0, err
+		}
+	}
+	w := newWorkers(shared)
+	defer func() { err = errors.Join(err, w.stop()) }()
+	if err := w.startFunctions(); err != nil {
+		return 0, err
+	}
+	return s.M.Run(), nil
+}
+
+// startFunctions starts all functions of manifest() but Nobody. Broken fails with
+// the code that it is given as a string, Slow is late, the others say who they
+// are.
+func (w *workers) startFunctions() error {
+	var faults []error
+	for _, f := range manifest().Functions {
+		switch f.Name {
+		case "Nobody":
+		case "Broken":
+			faults = append(faults, w.start(f.Name, 1, fail))
+		case "Slow":
+			faults = append(faults, w.start(f.Name, 1, beLate))
+		default:
+			faults = append(faults, w.start(f.Name, 1, introduce))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func introduce(e *queue.Event) queue.Result {
+	ran <- e
+	return queue.Result{Outcome: queue.OutcomeOK, Reply: fmt.Appendf(nil, `{ "I am": %q }`, e.Function)}
+}
+
+func fail(e *queue.Event) queue.Result {
+	code := strings.Trim(string(e.Body), `"`)
+	if strings.HasPrefix(code, "{") {
+		code = queue.CodeFunctionFailed
+	}
+	return queue.Result{Outcome: queue.OutcomeFailed, Code: code, Message: "it broke"}
+}
+
+func beLate(e *queue.Event) queue.Result {
+	<-time.After(time.Until(e.Deadline))
+	return queue.Result{Outcome: queue.OutcomeFailed, Code: queue.CodeTimeout, Message: "it was late"}
+}
 
 const (
 	secret = "the secret of the webhook"
@@ -55,11 +139,12 @@ func manifest() *deploy.Manifest {
 type gateway struct {
 	*httptest.Server
 	t       testing.TB
+	begin   time.Time
 	queue   *queue.Queue
 	catalog *deploy.Catalog
 	server  *Server
 	log     *logBuffer
-	ran     chan *queue.Event // what functions other than Slow were given
+	ran     <-chan *queue.Event
 }
 
 type logBuffer struct {
@@ -79,72 +164,109 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-func openQueue(t testing.TB, m *deploy.Manifest) *queue.Queue {
-	t.Helper()
-	q, err := queue.Open(t.Context(), queue.Options{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := q.Close(); err != nil {
-			t.Errorf("close queue: %v", err)
+// workers are slots of functions that end together.
+type workers struct {
+	queue  *queue.Queue
+	ctx    context.Context
+	cancel context.CancelFunc
+	group  failing
+	feeds  []*queue.Feed
+}
+
+// failing waits for goroutines and keeps their errors.
+type failing struct {
+	sync.WaitGroup
+	mu  sync.Mutex
+	err error
+}
+
+func (g *failing) run(f func() error) {
+	g.Go(func() {
+		if err := f(); err != nil {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.err = errors.Join(g.err, err)
 		}
 	})
-	for _, f := range m.Functions {
-		if err := q.AddFunction(t.Context(), f.Name); err != nil {
-			t.Fatal(err)
-		}
+}
+
+func newWorkers(q *queue.Queue) *workers {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &workers{queue: q, ctx: ctx, cancel: cancel}
+}
+
+func (w *workers) start(function string, slots int, handle queue.Handler) error {
+	feed, err := w.queue.Feed(function)
+	if err != nil {
+		return err
 	}
-	return q
+	w.feeds = append(w.feeds, feed)
+	for range slots {
+		w.group.run(func() error { return feed.Slot(w.ctx, handle) })
+	}
+	return nil
+}
+
+func (w *workers) stop() error {
+	for _, f := range w.feeds {
+		w.group.run(f.Withdraw)
+	}
+	w.cancel()
+	w.group.Wait()
+	for _, f := range w.feeds {
+		f.Close()
+	}
+	return w.group.err
 }
 
 // work starts slots of a function until the test ends.
-func work(t testing.TB, q *queue.Queue, function string, slots int, handle queue.Handler) {
+func work(t testing.TB, function string, slots int, handle queue.Handler) {
 	t.Helper()
-	feed, err := q.Feed(function)
-	if err != nil {
+	w := newWorkers(shared)
+	t.Cleanup(func() {
+		if err := w.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := w.start(function, slots, handle); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	for range slots {
-		wg.Go(func() {
-			if err := feed.Slot(ctx, handle); err != nil {
-				t.Errorf("slot: %v", err)
-			}
-		})
-	}
-	t.Cleanup(func() {
-		cancel()
-		wg.Wait()
-		feed.Close()
-	})
 }
 
-// start opens a gateway whose functions Fetch, HelloIntent, LaunchRequest, ended
-// and those of odd names say who they are; Broken fails with the code that it
-// is given as a string, Slow is late, Nobody has no worker.
+// settle waits until all that the test has stored was run, and forgets it.
+func settle(t testing.TB) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(10 * time.Second)
+	for {
+		for len(ran) > 0 {
+			<-ran
+		}
+		stats, err := shared.Stats(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(stats, busy) && len(ran) == 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("still busy: %+v", stats)
+		}
+	}
+}
+
+func busy(s queue.FunctionStats) bool {
+	return s.Events.Running > 0 || s.Replays.Running > 0 || s.Events.Waiting > 0 || s.Replays.Waiting > 0
+}
+
+// start opens a gateway for manifest().
 func start(t testing.TB, change ...func(*Options)) *gateway {
 	t.Helper()
-	g := &gateway{t: t, log: &logBuffer{}, ran: make(chan *queue.Event, 100), catalog: deploy.NewCatalog(manifest())}
-	g.queue = openQueue(t, g.catalog.Manifest())
-	for _, f := range append([]string{"HelloIntent", "LaunchRequest", "Fetch", "ended"}, oddNames...) {
-		work(t, g.queue, f, 1, func(e *queue.Event) queue.Result {
-			g.ran <- e
-			return queue.Result{Outcome: queue.OutcomeOK, Reply: fmt.Appendf(nil, `{ "I am": %q }`, e.Function)}
-		})
-	}
-	work(t, g.queue, "Broken", 1, func(e *queue.Event) queue.Result {
-		code := strings.Trim(string(e.Body), `"`)
-		if strings.HasPrefix(code, "{") {
-			code = queue.CodeFunctionFailed
-		}
-		return queue.Result{Outcome: queue.OutcomeFailed, Code: code, Message: "it broke"}
-	})
-	work(t, g.queue, "Slow", 1, func(e *queue.Event) queue.Result {
-		<-time.After(time.Until(e.Deadline) + 50*time.Millisecond) // it is late
-		return queue.Result{Outcome: queue.OutcomeOK, Reply: []byte(`"late"`)}
-	})
+	t.Cleanup(func() { settle(t) })
+	g := &gateway{t: t, log: &logBuffer{}, ran: ran, catalog: deploy.NewCatalog(manifest()), queue: shared, begin: time.Now()}
 	o := Options{Queue: g.queue, Catalog: g.catalog, Functions: true, FunctionsToken: token,
 		Log: slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: slog.LevelInfo}))}
 	for _, f := range change {
@@ -163,8 +285,9 @@ func start(t testing.TB, change ...func(*Options)) *gateway {
 
 // answer is a response with its body read.
 type answer struct {
-	*http.Response
-	body string
+	StatusCode int
+	Header     http.Header
+	body       string
 }
 
 func (g *gateway) do(method, path string, header http.Header, body io.Reader) answer {
@@ -173,9 +296,7 @@ func (g *gateway) do(method, path string, header http.Header, body io.Reader) an
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	for k, v := range header {
-		r.Header[k] = v
-	}
+	maps.Copy(r.Header, header)
 	res, err := g.Client().Do(r)
 	if err != nil {
 		g.t.Fatal(err)
@@ -188,7 +309,7 @@ func (g *gateway) do(method, path string, header http.Header, body io.Reader) an
 	if res.Header.Get("X-Request-Id") == "" {
 		g.t.Errorf("%s %s: no X-Request-Id", method, path)
 	}
-	return answer{res, string(b)}
+	return answer{res.StatusCode, res.Header, string(b)}
 }
 
 func (g *gateway) invoke(name, body string, header ...string) answer {
@@ -326,7 +447,7 @@ func TestServer_FollowsTheCatalog(t *testing.T) {
 }
 
 func TestNew_RefusesWhatCannotWork(t *testing.T) {
-	q := openQueue(t, &deploy.Manifest{})
+	q := shared
 	empty := deploy.NewCatalog(nil)
 	open := deploy.NewCatalog(&deploy.Manifest{Triggers: []*deploy.Trigger{{Kind: deploy.KindGitHub, Path: "/x", Function: "f"}}})
 	for name, o := range map[string]Options{

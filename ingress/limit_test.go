@@ -97,7 +97,7 @@ func TestServer_DoesNotWaitForSlowBodies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer{res, string(body)}.refused(t, 408, "body_timeout")
+		answer{res.StatusCode, res.Header, string(body)}.refused(t, 408, "body_timeout")
 		if _, err := in.ReadByte(); !errors.Is(err, io.EOF) {
 			t.Errorf("the connection is still open: %v", err)
 		}

@@ -214,8 +214,8 @@ func (b *bench) measure(ctx context.Context, m measurement) (row, error) {
 				if err := m.do(ctx); err != nil {
 					failures.Add(1)
 					once.Do(func() { firstError = err })
-				} else if start.After(warm) {
-					times[i] = append(times[i], time.Since(start))
+				} else if took := time.Since(start); start.Add(took).After(warm) {
+					times[i] = append(times[i], took)
 				}
 			}
 		})

@@ -76,10 +76,13 @@ func newGateway(ctx context.Context, o gatewayOptions) (*gateway, error) {
 func (g *gateway) build(ctx context.Context) error {
 	o := g.options
 	catalog := deploy.NewCatalog(o.manifest)
+	group, adding := errgroup.WithContext(ctx)
+	group.SetLimit(16)
 	for _, fn := range o.manifest.Functions {
-		if err := g.queue.AddFunction(ctx, fn.Name); err != nil {
-			return err
-		}
+		group.Go(func() error { return g.queue.AddFunction(adding, fn.Name) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
 	}
 	token, err := adminToken(filepath.Join(o.data, tokenFile))
 	if err != nil {
