@@ -26,7 +26,8 @@ type Client struct {
 // in every phase. The error is a *Failure when the function itself said that it
 // failed, and an *Error otherwise.
 //
-// The request is not checked, because a caller reads it long before it calls.
+// The request goes out as it is. Check it where it comes in: classic functions die
+// of a bad one.
 func (c *Client) Call(ctx context.Context, addr string, request []byte) ([]byte, error) {
 	conn, err := c.dial(ctx, addr)
 	if err != nil {

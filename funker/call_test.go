@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -120,9 +121,12 @@ func TestCall_RefusesAReplyOverTheLimitOnly(t *testing.T) {
 			t.Errorf("reply of %d bytes: %v", limit, err)
 		}
 		_, err := client.Call(t.Context(), startPeer(t, replying(exact+"1")), []byte(`{}`))
-		e := wantError(t, err, funker.PhaseRead, funker.StartedYes)
-		if got, want := e.Err.Error(), fmt.Sprintf("reply too large: the limit is %d bytes", limit); got != want {
-			t.Errorf("got %q, want %q", got, want)
+		wantError(t, err, funker.PhaseRead, funker.StartedYes)
+		if want := fmt.Sprintf("reply too large: the limit is %d bytes", limit); !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("got %q, want %q", err, want)
+		}
+		if !errors.Is(err, funker.ErrReplyTooLarge) {
+			t.Errorf("got %v, want %v", err, funker.ErrReplyTooLarge)
 		}
 	}
 }

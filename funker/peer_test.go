@@ -148,7 +148,7 @@ func readAll(t testing.TB, r io.Reader) string {
 	return string(data)
 }
 
-func wantError(t testing.TB, err error, phase funker.Phase, started funker.Started) *funker.Error {
+func wantError(t testing.TB, err error, phase funker.Phase, started funker.Started) {
 	t.Helper()
 	e, ok := errors.AsType[*funker.Error](err)
 	if !ok {
@@ -157,7 +157,12 @@ func wantError(t testing.TB, err error, phase funker.Phase, started funker.Start
 	if e.Phase != phase || e.Started != started {
 		t.Fatalf("got phase %v, started %v, want %v, %v: %v", e.Phase, e.Started, phase, started, err)
 	}
-	return e
+}
+
+// timedOut is what a caller asks of an error, whose type is known from wantError.
+func timedOut(err error) bool {
+	e, ok := errors.AsType[*funker.Error](err)
+	return ok && e.Timeout()
 }
 
 func wantFailure(t testing.TB, err error) *funker.Failure {

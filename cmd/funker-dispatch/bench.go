@@ -21,11 +21,14 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/funker-dispatch/funker-dispatch/deploy"
 	"github.com/funker-dispatch/funker-dispatch/funker"
 	"github.com/funker-dispatch/funker-dispatch/ingress"
+	"github.com/funker-dispatch/funker-dispatch/queue"
 	"github.com/funker-dispatch/funker-dispatch/trigger"
+	"github.com/funker-dispatch/funker-dispatch/worker"
 )
 
 func benchCommand() *cobra.Command {
@@ -37,8 +40,8 @@ func benchCommand() *cobra.Command {
 this process, and measures them in turns. Compare ratios of one run, not figures of two: machines are noisy.`,
 		Args: cobra.NoArgs,
 	}
-	cmd.Flags().DurationVar(&b.time, "time", 2*time.Second, "how long each figure is measured, per round")
-	cmd.Flags().IntVar(&b.rounds, "rounds", 3, "rounds; the table shows medians")
+	cmd.Flags().DurationVar(&b.time, "time", 400*time.Millisecond, "how long each figure is measured, per round")
+	cmd.Flags().IntVar(&b.rounds, "rounds", 9, "rounds; the table shows medians")
 	cmd.Flags().StringVar(&b.dir, "dir", "", "folder to measure the disk of (default: a temporary one)")
 	out := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -71,7 +74,8 @@ type bench struct {
 	rounds  int
 	dir     string
 	address string   // of the function
-	gateway *gateway // on loopback
+	gateway *gateway // on loopback, with a worker of its own
+	remote  *gateway // the same, but its worker is connected by TCP
 	bare    string   // URL of the baseline
 	client  *http.Client
 }
@@ -102,6 +106,7 @@ const (
 	direct   = "funker call"
 	baseline = "bare HTTP handler + funker call"
 	through  = "call through the gateway"
+	byTCP    = "the same, with a worker connected by TCP"
 	accepted = "durable accept of a signed push"
 )
 
@@ -136,10 +141,12 @@ func (b *bench) measurements(file *os.File) []measurement {
 		}})
 	}
 	for _, n := range []int{1, 32, 64} {
-		m = append(m, measurement{baseline, n, "", func(ctx context.Context) error { return b.post(ctx, b.bare, nil, payload, 200) }},
-			measurement{through, n, baseline, func(ctx context.Context) error {
-				return b.post(ctx, b.gateway.public.url()+"/functions/Bench", nil, payload, 200)
-			}})
+		post := func(url string) func(context.Context) error {
+			return func(ctx context.Context) error { return b.post(ctx, url, nil, payload, http.StatusOK) }
+		}
+		m = append(m, measurement{baseline, n, "", post(b.bare)},
+			measurement{through, n, baseline, post(b.gateway.public.url() + "/functions/Bench")},
+			measurement{byTCP, n, baseline, post(b.remote.public.url() + "/functions/Bench")})
 	}
 	for _, n := range []int{1, 64} {
 		m = append(m, measurement{accepted, n, rawSync, b.push})
@@ -168,7 +175,9 @@ func (b *bench) measureAll(ctx context.Context, all []measurement) ([]row, error
 			})
 			rows[i].Versus = m.versus
 			rows[i].RateBy = median(rounds[i], func(k int) float64 { return rounds[i][k].Rate / rounds[other][k].Rate })
-			rows[i].P50By = median(rounds[i], func(k int) float64 { return rounds[i][k].P50 / rounds[other][k].P50 })
+			if all[other].clients == m.clients {
+				rows[i].P50By = median(rounds[i], func(k int) float64 { return rounds[i][k].P50 / rounds[other][k].P50 })
+			}
 		}
 	}
 	return rows, nil
@@ -265,45 +274,64 @@ func (b *bench) push(ctx context.Context) error {
 	return b.post(ctx, b.gateway.public.url()+t.Path, header, body, 202)
 }
 
-// start runs the function, the baseline and the gateway.
+// start runs the function, the baseline, the gateways and the worker of the second one.
 func (b *bench) start(ctx context.Context) (stop func() error, err error) {
 	quiet := slog.New(slog.DiscardHandler)
-	fl, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	b.address = fl.Addr().String()
-	b.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true}}
-	bl, err := listen(ctx, "baseline", "127.0.0.1:0", &http.Server{Handler: bareHandler(b.address), ReadHeaderTimeout: time.Second})
-	if err != nil {
-		return nil, errors.Join(err, fl.Close())
-	}
-	b.bare = bl.url()
-	if b.gateway, err = b.newGateway(ctx, quiet); err != nil {
-		return nil, errors.Join(err, fl.Close(), bl.Close())
-	}
 	running, cancel := context.WithCancel(ctx)
-	done := make(chan error, 3)
-	reply := json.RawMessage(`{"ok":true}`)
-	go func() {
-		done <- funker.Serve(running, fl, func(context.Context, json.RawMessage) (json.RawMessage, error) { return reply, nil }, funker.Options{Concurrency: 256, Log: quiet})
-	}()
-	go func() { done <- bl.server.Serve(bl) }()
-	go func() { done <- b.gateway.run(running) }()
-	return func() error {
+	var group errgroup.Group
+	stop = func() error {
 		b.client.CloseIdleConnections()
 		cancel()
-		err := bl.server.Close()
-		for range cap(done) {
-			if e := <-done; !errors.Is(e, http.ErrServerClosed) {
-				err = errors.Join(err, e)
-			}
+		return group.Wait()
+	}
+	b.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true}}
+	fl, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listen: %w", err), stop())
+	}
+	b.address = fl.Addr().String()
+	reply := json.RawMessage(`{"ok":true}`)
+	group.Go(func() error {
+		return funker.Serve(running, fl, func(context.Context, json.RawMessage) (json.RawMessage, error) { return reply, nil },
+			funker.Options{Concurrency: 256, Log: quiet})
+	})
+	bl, err := listen(ctx, "baseline", "127.0.0.1:0", &http.Server{Handler: bareHandler(b.address), ReadHeaderTimeout: time.Second})
+	if err != nil {
+		return nil, errors.Join(err, stop())
+	}
+	b.bare = bl.url()
+	context.AfterFunc(running, func() { group.Go(bl.server.Close) })
+	group.Go(func() error {
+		if err := bl.server.Serve(bl); !errors.Is(err, http.ErrServerClosed) {
+			return err
 		}
-		return err
-	}, nil
+		return nil
+	})
+	if err := b.startGateways(ctx, running, &group, quiet); err != nil {
+		return nil, errors.Join(err, stop())
+	}
+	return stop, nil
 }
 
-func (b *bench) newGateway(ctx context.Context, log *slog.Logger) (*gateway, error) {
+func (b *bench) startGateways(ctx, running context.Context, group *errgroup.Group, log *slog.Logger) (err error) {
+	if b.gateway, err = b.newGateway(ctx, "own", log); err != nil {
+		return err
+	}
+	group.Go(func() error { return b.gateway.run(running) })
+	if b.remote, err = b.newGateway(ctx, "remote", log); err != nil {
+		return err
+	}
+	group.Go(func() error { return b.remote.run(running) })
+	q, err := queue.Dial(b.remote.queue.URL(), filepath.Join(b.dir, "remote", queue.WorkerKey), queue.RoleWorker, log)
+	if err != nil {
+		return err
+	}
+	w := worker.New(worker.Options{Queue: q, Catalog: deploy.NewCatalog(b.remote.options.manifest), Payload: trigger.Payload, Grace: time.Second, Log: log})
+	group.Go(func() error { return errors.Join(w.Run(running), q.Close()) })
+	return nil
+}
+
+func (b *bench) newGateway(ctx context.Context, name string, log *slog.Logger) (*gateway, error) {
 	secret := filepath.Join(b.dir, "secret")
 	if err := os.WriteFile(secret, []byte("bench-secret"), 0o600); err != nil {
 		return nil, fmt.Errorf("write secret: %w", err)
@@ -319,8 +347,8 @@ triggers:
 		return nil, err
 	}
 	return newGateway(ctx, gatewayOptions{
-		data: filepath.Join(b.dir, "data"), manifest: m, listen: "127.0.0.1:0", admin: "127.0.0.1:0", grace: time.Second,
-		ingress: ingress.Options{Functions: true}, log: log,
+		data: filepath.Join(b.dir, name), manifest: m, listen: "127.0.0.1:0", admin: "127.0.0.1:0", natsListen: "127.0.0.1:0",
+		noWorker: name == "remote", grace: time.Second, ingress: ingress.Options{Functions: true}, log: log,
 	})
 }
 
@@ -350,7 +378,10 @@ func printRows(w io.Writer, rows []row) error {
 	for _, r := range rows {
 		ratio, p50 := "", ""
 		if r.Versus != "" {
-			ratio, p50 = fmt.Sprintf("%.2f ×", r.RateBy), fmt.Sprintf("%.2f ×", r.P50By)
+			ratio = fmt.Sprintf("%.2f ×", r.RateBy)
+		}
+		if r.P50By > 0 {
+			p50 = fmt.Sprintf("%.2f ×", r.P50By)
 		}
 		fmt.Fprintf(t, "%d\t%.0f\t%.2f\t%.2f\t%s\t%s\t%d\t  %s\n", r.Clients, r.Rate, r.P50, r.P99, ratio, p50, r.Failures, r.What)
 	}

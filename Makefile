@@ -1,0 +1,32 @@
+IMAGE  ?= funker-dispatch
+COMMIT := $(shell git describe --always --dirty 2>/dev/null)
+
+.PHONY: build test check fuzz bench image image-armhf
+
+# One static binary for this machine: ./funker-dispatch
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.commit=$(COMMIT)' -o funker-dispatch ./cmd/funker-dispatch
+
+test:
+	go test ./...
+
+# The whole gate, as CI runs it; it installs what it needs
+check:
+	.ci/run
+
+# Every fuzz target for a while: make fuzz FUZZTIME=5m
+fuzz:
+	.ci/run fuzz
+
+# The benchmarks of the packages, then the whole data path
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+	go run ./cmd/funker-dispatch bench
+
+# For the platform of the Docker daemon; PLATFORM=linux/arm64 for another one
+image:
+	DOCKER_BUILDKIT=1 docker build $(if $(PLATFORM),--platform $(PLATFORM)) --build-arg COMMIT=$(COMMIT) -t $(IMAGE) .
+
+# For every Raspberry Pi
+image-armhf:
+	DOCKER_BUILDKIT=1 docker build --platform linux/arm/v6 -f Dockerfile.armhf --build-arg COMMIT=$(COMMIT) -t $(IMAGE):armhf .
