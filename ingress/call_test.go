@@ -101,7 +101,7 @@ func TestFunction_ThatFailsHasAStatusForEachReason(t *testing.T) {
 		retry  string
 	}{
 		queue.CodeNoTask: {503, "1"}, queue.CodeStopping: {503, "1"}, queue.CodeNoWorker: {503, "1"},
-		queue.CodeTimeout: {504, ""}, "expired": {504, ""},
+		queue.CodeTimeout: {504, ""}, queue.CodeExpired: {504, ""},
 		queue.CodeFunctionFailed: {502, ""}, queue.CodeFunctionDied: {502, ""}, queue.CodeBadReply: {502, ""},
 		queue.CodeReplyTooLarge: {502, ""}, queue.CodeBadPayload: {502, ""}, queue.CodeCorrupt: {502, ""}, "of_later": {502, ""},
 	} {

@@ -61,7 +61,7 @@ var meanings = map[string]meaning{
 	queue.CodeNoTask:   {http.StatusServiceUnavailable, "1"},
 	queue.CodeStopping: {http.StatusServiceUnavailable, "1"},
 	queue.CodeTimeout:  {http.StatusGatewayTimeout, ""},
-	"expired":          {http.StatusGatewayTimeout, ""}, // the queue's: over before it could start
+	queue.CodeExpired:  {http.StatusGatewayTimeout, ""}, // the queue's: over before it could start
 
 	code(trigger.ReasonUnsigned):    {http.StatusUnauthorized, ""},
 	code(trigger.ReasonForged):      {http.StatusUnauthorized, ""},

@@ -25,7 +25,7 @@ const (
 	CodeStopping       = "stopping"        // the worker stopped before the function answered
 	CodeBadPayload     = "bad_payload"     // the stored body is nothing that a function could be given
 	CodeCorrupt        = "corrupt"         // the stored body does not match its hash
-	codeExpired        = "expired"         // the deadline was over before the call could start
+	CodeExpired        = "expired"         // the deadline was over before the call could start
 )
 
 // CallError says why a call has no reply.

@@ -14,6 +14,7 @@ import (
 // Outcome is what came of an attempt.
 type Outcome string
 
+// The outcomes.
 const (
 	OutcomeOK          Outcome = "ok"          // the function answered
 	OutcomeFailed      Outcome = "failed"      // the function ran, or may have run, without success
@@ -57,7 +58,7 @@ func (d *delivery) run() Result {
 		return Result{Outcome: OutcomeFailed, Code: CodeCorrupt, Message: d.broken.Error()}
 	}
 	if d.call && time.Now().After(d.event.Deadline) {
-		return Result{Outcome: OutcomeExpired, Code: codeExpired, Message: "the deadline was over before the call could start"}
+		return Result{Outcome: OutcomeExpired, Code: CodeExpired, Message: "the deadline was over before the call could start"}
 	}
 	return run(d.slot.handle, d.event)
 }

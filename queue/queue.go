@@ -92,6 +92,7 @@ func (q *Queue) start(ctx context.Context, maxEvents int64) error {
 // Role is what a connection may do.
 type Role string
 
+// The roles.
 const (
 	RoleAdmin  Role = dispatchInbox // everything; key file AdminKey
 	RoleWorker Role = workerInbox   // Feed only; key file WorkerKey

@@ -92,7 +92,7 @@ func splitAddress(address string) (string, int, error) {
 	if err != nil || port < 0 || port > 65535 {
 		return "", 0, fmt.Errorf("NATS listen address %q: port must be a number up to 65535", address)
 	}
-	l, err := net.Listen("tcp", address)
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
 	if err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
 			return "", 0, fmt.Errorf("%w: %s", ErrAddressInUse, address)

@@ -12,7 +12,7 @@ import (
 const (
 	parkTime   = 500 * time.Millisecond // how long one pull for calls waits at the server
 	lookTime   = 5 * time.Millisecond   // the same for replays and events: the hint of a message may overtake it
-	pullMargin = time.Second            // how much later than its time the answer to a pull is given up
+	pullMargin = 500 * time.Millisecond // how much later than its time the answer to a pull is given up
 )
 
 var (

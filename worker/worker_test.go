@@ -142,8 +142,7 @@ func within(t *testing.T, what string, condition func() bool) {
 func call(t *testing.T, q *queue.Queue, function string) (string, string) {
 	t.Helper()
 	reply, err := q.Call(t.Context(), &queue.Event{Source: "test", Function: function, Body: []byte(`{"n":1}`)})
-	var failed *queue.CallError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*queue.CallError](err); ok {
 		return "", failed.Code
 	}
 	if err != nil {
@@ -208,12 +207,19 @@ func TestWorker_EveryWayOfFailingHasItsCode(t *testing.T) {
 	}
 }
 
+// raise makes most at least n.
+func raise(most *atomic.Int64, n int64) {
+	for {
+		if m := most.Load(); n <= m || most.CompareAndSwap(m, n) {
+			return
+		}
+	}
+}
+
 func TestWorker_NoTaskGetsMoreConnectionsThanItTakes(t *testing.T) {
 	var now, most atomic.Int64
 	fn := func(context.Context, json.RawMessage) (json.RawMessage, error) {
-		n := now.Add(1)
-		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
-		}
+		raise(&most, now.Add(1))
 		<-time.After(5 * time.Millisecond)
 		now.Add(-1)
 		return json.RawMessage("1"), nil
