@@ -40,8 +40,8 @@ func (e *CallError) Error() string { return e.Message }
 // longer than presencePatience, the workers are asked; they have presenceLimit to answer.
 const (
 	presenceTrust    = 3 * time.Second
-	presencePatience = 10 * time.Millisecond
-	presenceLimit    = 40 * time.Millisecond
+	presencePatience = 20 * time.Millisecond
+	presenceLimit    = 25 * time.Millisecond
 )
 
 // Call records a call, gives it to a worker and returns the function's reply. The deadline is e.Deadline or that of
@@ -183,7 +183,7 @@ func (p *presence) recent(function string) bool {
 
 func (p *presence) forget(function string) { p.last.Delete(function) }
 
-// Present asks whether any worker has the function. The answer takes 40 ms at most.
+// Present asks whether any worker has the function. The answer takes 25 ms at most.
 func (q *Queue) Present(function string) bool {
 	token, err := Token(function)
 	if err != nil {

@@ -51,7 +51,7 @@ func invokeCommand() *cobra.Command {
 		Example: `  funker-dispatch invoke HelloIntent -d '{"name":"Ada"}'`,
 		Args:    cobra.ExactArgs(1),
 	}
-	cmd.Flags().StringVarP(&data, "data-json", "d", "{}", "what the function gets: JSON, @FILE or @-")
+	cmd.Flags().StringVarP(&data, "body", "d", "{}", "what the function gets: JSON, @FILE or @-")
 	cmd.Flags().BoolVar(&async, "async", false, "store it as an event and print its id, without waiting for the function")
 	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long to wait for the reply")
 	admin.add(cmd)

@@ -35,7 +35,7 @@ The curl command holds the signature, never the secret.`,
   funker-dispatch sign alexa -d @request.json https://gateway.example.org`,
 		Args: cobra.RangeArgs(1, 2),
 	}
-	cmd.Flags().StringVarP(&data, "data", "d", "", "body: JSON, @FILE or @- (default: a sample)")
+	cmd.Flags().StringVarP(&data, "body", "d", "", "body: JSON, @FILE or @- (default: a sample)")
 	cmd.Flags().StringVar(&event, "event", "", "GitHub's event name (default: that of the sample, else push)")
 	cmd.Flags().BoolVar(&send, "send", false, "send the request and print the answer")
 	manifest.add(cmd.Flags())
