@@ -21,6 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	runAsProgram()
 	goleak.VerifyTestMain(m,
 		// http.DefaultClient keeps idle connections of `sign --send` and of the tests.
 		goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"),
