@@ -16,6 +16,21 @@ func Load(file string) (*Manifest, error) {
 // LoadWith is Load with what a services.json cannot say itself. The options
 // have no effect on a manifest of version 2.
 func LoadWith(file string, options ServicesOptions) (*Manifest, error) {
+	return load(file, loadOptions{ServicesOptions: options})
+}
+
+// LoadFunctions is Load for a worker, which has no use for the triggers and may
+// not have their secrets: they are left out, unread.
+func LoadFunctions(file string) (*Manifest, error) {
+	m, err := load(file, loadOptions{functionsOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	m.Triggers = nil
+	return m, nil
+}
+
+func load(file string, options loadOptions) (*Manifest, error) {
 	data, err := readAtMost(file, maxSize+1)
 	if err != nil {
 		return nil, fmt.Errorf("read manifest: %w", err)

@@ -16,19 +16,25 @@ const (
 // reads the secret files that the manifest names, relative to dir. The error is
 // a Faults with everything that is wrong; file is the name that it shows.
 func Parse(file string, data []byte, dir string) (*Manifest, error) {
-	return parse(file, data, dir, ServicesOptions{})
+	return parse(file, data, dir, loadOptions{})
 }
 
-func parse(file string, data []byte, dir string, options ServicesOptions) (*Manifest, error) {
+// loadOptions say how to read a manifest.
+type loadOptions struct {
+	ServicesOptions
+	functionsOnly bool // leave the triggers and their secrets unread
+}
+
+func parse(file string, data []byte, dir string, options loadOptions) (*Manifest, error) {
 	r := &report{file: file}
 	m := &Manifest{}
 	if root := r.document(data); root != nil {
 		top := r.entries(root, "the manifest")
 		switch r.version(top) {
 		case versionServices:
-			m = (&servicesReader{report: r, options: options}).manifest(root, top)
+			m = (&servicesReader{report: r, options: options.ServicesOptions}).manifest(root, top)
 		case versionCurrent:
-			m = (&manifestReader{report: r, dir: dir}).manifest(top)
+			m = (&manifestReader{report: r, dir: dir, functionsOnly: options.functionsOnly}).manifest(top)
 		}
 	}
 	return r.result(m)
@@ -64,6 +70,8 @@ type manifestReader struct {
 	names     []string        // the same, sorted
 	paths     map[string]int  // lines of the triggers
 	sources   map[string]int
+
+	functionsOnly bool
 }
 
 func (r *manifestReader) manifest(top []entry) *Manifest {
@@ -80,7 +88,7 @@ func (r *manifestReader) manifest(top []entry) *Manifest {
 		m.Functions = append(m.Functions, r.function(e))
 	}
 	r.names = keys(r.functions)
-	if isNull(triggers) {
+	if isNull(triggers) || r.functionsOnly {
 		return m
 	}
 	for _, n := range r.items(triggers, "triggers", "- github: acme") {

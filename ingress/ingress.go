@@ -149,6 +149,9 @@ func (s *Server) route(x *exchange) error {
 	if name, ok := strings.CutPrefix(path, functionsPath); ok && s.functions {
 		return s.post(x, http.MethodPost, func() error { return s.function(x, t, name) })
 	}
+	if strings.HasPrefix(path, functionsPath) {
+		return refuse(codeNotFound, "calling functions by name is switched off: start the gateway with --functions")
+	}
 	return refuse(codeNotFound, "nothing listens on this path")
 }
 

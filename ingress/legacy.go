@@ -21,7 +21,7 @@ func (s *Server) root(x *exchange, t *table) error {
 		if err != nil {
 			return err
 		}
-		h, err := t.byShape(x.r.Header.Get("Content-Type"), body)
+		h, err := t.byShape(x.r.Header, body)
 		if err != nil {
 			return err
 		}
@@ -29,13 +29,17 @@ func (s *Server) root(x *exchange, t *table) error {
 	})
 }
 
-// byShape returns the only trigger of the body's kind.
-func (t *table) byShape(contentType string, body []byte) (*hook, error) {
-	payload, err := trigger.Payload(contentType, body)
+// byShape returns the only trigger of the body's kind. GitHub says itself who it
+// is: its ping has not the shape of a push.
+func (t *table) byShape(header http.Header, body []byte) (*hook, error) {
+	payload, err := trigger.Payload(header.Get("Content-Type"), body)
 	if err != nil {
 		return nil, err
 	}
 	kind := trigger.Kind(payload)
+	if header.Get("X-Github-Event") != "" {
+		kind = trigger.GitHub
+	}
 	hooks := t.kinds[kind]
 	switch {
 	case kind == "":

@@ -118,11 +118,10 @@ func noWorker(function string) error {
 	return &CallError{CodeNoWorker, fmt.Sprintf("no worker has function %s", function)}
 }
 
-// refuse records a call that nobody can take: as one whose deadline is over, so that it can be replayed but never
-// runs by itself.
+// refuse records a call that nobody can take, on the subject that no consumer reads: it can be replayed but never runs
+// by itself.
 func (q *Queue) refuse(e *Event, subject string) error {
-	e.Deadline = time.Now().Add(-time.Nanosecond)
-	if err := q.nc.PublishMsg(encode(e, subject)); err != nil {
+	if err := q.nc.PublishMsg(encode(e, calledSubject(subject))); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	q.logOutcome(e, Result{Outcome: OutcomeNoWorker, Code: CodeNoWorker}, "")

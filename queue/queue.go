@@ -99,13 +99,20 @@ const (
 )
 
 // Dial connects to the server of a gateway with a key file of its data folder. The connection is made again whenever
-// it breaks, for ever.
+// it breaks, for ever; that of a worker need not succeed at first.
 func Dial(url, keyFile string, role Role, log *slog.Logger) (*Queue, error) {
 	key, err := readKey(keyFile)
 	if err != nil {
 		return nil, err
 	}
-	return connect(url, string(role), key, log)
+	var opts []nats.Option
+	if role == RoleWorker {
+		// A worker may start before its gateway.
+		opts = append(opts, nats.RetryOnFailedConnect(true), nats.ConnectHandler(func(nc *nats.Conn) {
+			log.Info("connected to the queue", "server", nc.ConnectedUrlRedacted())
+		}))
+	}
+	return connect(url, string(role), key, log, opts...)
 }
 
 func readKey(file string) (nkeys.KeyPair, error) {

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -29,14 +30,46 @@ type Record struct {
 	Size     int               `json:"size"` // of the body, in bytes
 	Type     string            `json:"content_type,omitempty"`
 	Header   map[string]string `json:"headers,omitempty"`
-	Body     []byte            `json:"-"`
-	Attempts []Attempt         `json:"attempts"` // in the order of time, those of replays too
+	Body     Body              `json:"body,omitempty"` // only Get fills it in
+	Attempts []Attempt         `json:"attempts"`       // in the order of time, those of replays too
+}
 
-	seq uint64
+// Body is a body as it was received. As JSON it is itself, or {"base64": …} when it is no JSON.
+type Body []byte
+
+// MarshalJSON implements json.Marshaler.
+func (b Body) MarshalJSON() ([]byte, error) {
+	if json.Valid(b) {
+		return b, nil
+	}
+	return json.Marshal(map[string][]byte{"base64": b})
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (b *Body) UnmarshalJSON(data []byte) error {
+	var odd struct{ Base64 *[]byte }
+	if json.Unmarshal(data, &odd) == nil && odd.Base64 != nil {
+		*b = *odd.Base64
+		return nil
+	}
+	*b = append((*b)[:0], data...)
+	return nil
 }
 
 // State is where an event stands, by its newest attempt: StateWaiting without any, else the attempt's outcome.
 type State string
+
+// ParseState reads a state as a person writes it.
+func ParseState(s string) (State, error) {
+	states := []State{StateWaiting}
+	for _, o := range []Outcome{OutcomeOK, OutcomeFailed, OutcomeNotStarted, OutcomeInterrupted, OutcomeExpired, OutcomeNoWorker} {
+		states = append(states, State(o))
+	}
+	if i := slices.Index(states, State(s)); s != "" && i < 0 {
+		return "", fmt.Errorf("there is no outcome %q: take one of %v", shorten(s, 40), states)
+	}
+	return State(s), nil
+}
 
 // StateWaiting means that no attempt has ended yet.
 const StateWaiting State = "waiting"
@@ -227,7 +260,7 @@ func newRecord(m *nats.Msg, stream string, seq uint64, at time.Time) Record {
 	e, _ := decode(m) // a body that is left out, or corrupt, is no reason not to show the rest
 	return Record{
 		ID: e.ID, Kind: kind, Origin: stream + "/" + strconv.FormatUint(seq, 10), Time: at, Source: e.Source, Function: e.Function,
-		State: StateWaiting, Size: size, Type: e.ContentType, Header: e.Header, Body: m.Data, seq: seq,
+		State: StateWaiting, Size: size, Type: e.ContentType, Header: e.Header, Body: m.Data, Attempts: []Attempt{},
 	}
 }
 

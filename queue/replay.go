@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // ErrNoFunction means that the queue has no consumers for a function: nothing would run the event.
@@ -45,8 +46,8 @@ func (q *Queue) Replay(ctx context.Context, ref, to string) (Replayed, error) {
 	if err != nil {
 		return Replayed{}, err
 	}
-	if _, err := q.js.Consumer(ctx, streamRetry, consumerName(token)); err != nil {
-		return Replayed{}, fmt.Errorf("%w: %s", ErrNoFunction, e.Function)
+	if err := q.HasFunction(ctx, e.Function); err != nil {
+		return Replayed{}, err
 	}
 	e.ReplayOf, e.RunID, e.Attempt, e.Deadline = stream+"/"+strconv.FormatUint(seq, 10), NewID(), 0, time.Time{}
 	msg := encode(e, redoSubject(token))
@@ -57,4 +58,20 @@ func (q *Queue) Replay(ctx context.Context, ref, to string) (Replayed, error) {
 		return Replayed{}, err
 	}
 	return Replayed{ID: e.ID, Run: e.RunID, From: e.ReplayOf, As: streamRetry + "/" + strconv.FormatUint(ack.Sequence, 10), To: e.Function}, nil
+}
+
+// HasFunction returns ErrNoFunction when the queue has no consumers for a function.
+func (q *Queue) HasFunction(ctx context.Context, function string) error {
+	token, err := Token(function)
+	if err != nil {
+		return err
+	}
+	_, err = q.js.Consumer(ctx, streamRetry, consumerName(token))
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return fmt.Errorf("%w: %s", ErrNoFunction, function)
+	}
+	if err != nil {
+		return fmt.Errorf("look up function %s: %w", function, err)
+	}
+	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -38,7 +40,7 @@ func listCommand(admin *adminFlags) *cobra.Command {
 	fl.StringVar(&f.Kind, "kind", "", "only: event or call")
 	fl.StringVar(&f.Function, "function", "", "only those of this function")
 	fl.StringVar(&f.Source, "source", "", "only those that came through this trigger")
-	fl.StringVar(&state, "outcome", "", "only: waiting, ok, failed, expired, no-worker, interrupted")
+	fl.StringVar(&state, "outcome", "", "only: waiting, ok, failed, not-started, interrupted, expired, no-worker")
 	fl.StringVar(&since, "since", "", "not older than: 90s, 2h30m, or a time like 2026-11-23T08:00:00Z")
 	fl.StringVar(&until, "until", "", "not newer than, likewise")
 	fl.IntVar(&f.Limit, "limit", queue.DefaultLimit, fmt.Sprintf("how many, at most %d", queue.MaxLimit))
@@ -47,7 +49,9 @@ func listCommand(admin *adminFlags) *cobra.Command {
 		if f.Kind != "" && f.Kind != "event" && f.Kind != "call" {
 			return usagef("--kind %q: take event or call", f.Kind)
 		}
-		f.State = queue.State(state)
+		if f.State, err = queue.ParseState(state); err != nil {
+			return usagef("--outcome: %w", err)
+		}
 		if f.Since, err = moment("since", since); err != nil {
 			return err
 		}
@@ -123,8 +127,8 @@ func printRecord(w io.Writer, r queue.Record) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "id\t%s\nkind\t%s\nstored as\t%s\ntime\t%s\nsource\t%s\nfunction\t%s\noutcome\t%s\n",
 		r.ID, r.Kind, r.Origin, r.Time.Local().Format(time.RFC3339Nano), r.Source, r.Function, r.State)
-	for k, v := range r.Header {
-		fmt.Fprintf(t, "header\t%s: %s\n", k, v)
+	for _, k := range slices.Sorted(maps.Keys(r.Header)) {
+		fmt.Fprintf(t, "header\t%s: %s\n", k, r.Header[k])
 	}
 	for _, a := range r.Attempts {
 		fmt.Fprintf(t, "attempt\t%s\n", attemptLine(a))

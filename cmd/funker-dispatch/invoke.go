@@ -65,6 +65,9 @@ func invokeCommand() *cobra.Command {
 		}
 		e := &queue.Event{Source: "cli", Function: args[0], ContentType: "application/json", Body: body}
 		return admin.with(cmd, func(ctx context.Context, q *queue.Queue) error {
+			if err := q.HasFunction(ctx, e.Function); err != nil {
+				return err
+			}
 			if async {
 				r, err := q.Publish(ctx, e)
 				if err == nil {

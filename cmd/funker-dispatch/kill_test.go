@@ -17,7 +17,7 @@ const asProgram = "FUNKER_TEST_AS_PROGRAM"
 
 func runAsProgram() {
 	if os.Getenv(asProgram) != "" {
-		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) //nolint:forbidigo // this is main, in another process
+		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 	}
 }
 

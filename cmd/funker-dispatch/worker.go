@@ -30,13 +30,17 @@ NATS address and the key file worker.nk of its data folder.`,
 	cmd.Flags().StringVar(&url, "nats-url", defaultNATS, "NATS address of the gateway")
 	cmd.Flags().StringVar(&key, "key", filepath.Join("data", queue.WorkerKey), "key file")
 	cmd.Flags().DurationVar(&grace, "grace", worker.DefaultGrace, "how long stopping waits for what runs")
-	manifest.add(cmd.Flags())
+	cmd.Flags().StringVar(&manifest.file, "manifest", "", "manifest file (default functions.yaml, else services.json); its triggers are not read")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		log, err := logger(cmd)
 		if err != nil {
 			return err
 		}
-		m, err := manifest.load(log)
+		file, err := manifest.find()
+		if err != nil {
+			return err
+		}
+		m, err := deploy.LoadFunctions(file)
 		if err != nil {
 			return err
 		}
