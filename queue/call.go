@@ -56,7 +56,7 @@ func (q *Queue) Call(ctx context.Context, e *Event) ([]byte, error) {
 	if body, ok, err := q.callHere(e, calledSubject(subject)); ok {
 		return body, err
 	}
-	if !q.presence.recent(e.Function) && !q.Present(e.Function) {
+	if !q.Present(e.Function) {
 		return nil, q.refuse(e, subject)
 	}
 	w, inbox := q.callers.add(e.ID)
@@ -98,8 +98,7 @@ func (q *Queue) await(ctx context.Context, e *Event, w *caller, subject string) 
 		switch {
 		case asked:
 			return nil, &CallError{CodeTimeout, fmt.Sprintf("function %s did not answer in time", e.Function)}
-		case !q.Present(e.Function) && !q.taken(ctx, w, e.Function) && len(w.reply) == 0:
-			q.withdraw(w, e, subject)
+		case !q.answered(e.Function) && len(w.reply) == 0 && q.withdraw(w, e, subject):
 			return nil, noWorker(e.Function)
 		}
 		asked = true
@@ -128,33 +127,41 @@ func (q *Queue) refuse(e *Event, subject string) error {
 	return noWorker(e.Function)
 }
 
-// withdraw takes back a call that no worker can have taken, so that one which starts now does not run it.
-func (q *Queue) withdraw(w *caller, e *Event, subject string) {
+// withdraw takes back a call, so that a worker which starts now does not run it. It reports whether that is certain:
+// not when a worker was given the call, which it may be running although it takes no new work.
+func (q *Queue) withdraw(w *caller, e *Event, subject string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), presenceLimit)
 	defer cancel()
-	if seq := w.stored.Load(); seq > 0 {
-		s, err := q.js.Stream(ctx, streamCalls)
-		if err == nil {
-			err = s.DeleteMsg(ctx, seq)
-		}
-		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-			q.log.Warn("call not withdrawn: a worker that starts before its deadline may run it", "event", e.ID, "error", err)
-			return
-		}
+	var seq uint64
+	select {
+	case seq = <-w.stored:
+	case <-ctx.Done():
+		return false
+	}
+	if q.taken(ctx, e.Function, seq) {
+		return false
+	}
+	s, err := q.js.Stream(ctx, streamCalls)
+	if err == nil {
+		err = s.DeleteMsg(ctx, seq)
+	}
+	if err != nil || q.taken(ctx, e.Function, seq) {
+		return false
 	}
 	if err := q.refuse(e, subject); errors.Is(err, ErrUnavailable) {
 		q.log.Warn("withdrawn call not recorded", "event", e.ID, "error", err)
 	}
+	return true
 }
 
-// taken reports whether a worker was given the call: then it may be running although the worker takes no new work.
-func (q *Queue) taken(ctx context.Context, w *caller, function string) bool {
+// taken reports whether a worker may have been given the call with this sequence.
+func (q *Queue) taken(ctx context.Context, function string, seq uint64) bool {
 	token, err := Token(function)
 	if err != nil {
 		return false
 	}
 	c, err := q.js.Consumer(ctx, streamCalls, consumerName(token))
-	return err == nil && w.stored.Load() > 0 && c.CachedInfo().Delivered.Stream >= w.stored.Load()
+	return err != nil || c.CachedInfo().Delivered.Stream >= seq
 }
 
 // presence remembers when a worker of a function was last heard of.
@@ -180,23 +187,29 @@ func (p *presence) recent(function string) bool {
 	return ok && time.Since(time.Unix(0, at.Load())) < presenceTrust
 }
 
-func (p *presence) forget(function string) { p.last.Delete(function) }
-
-// Present asks whether any worker has the function. The answer takes 25 ms at most.
+// Present reports whether any worker has the function. The answer takes 25 ms at most.
 func (q *Queue) Present(function string) bool {
+	if _, here := q.feeds.Load(function); here || q.presence.recent(function) {
+		return true
+	}
+	return q.answered(function)
+}
+
+// answered asks the workers. Only the server's word that nobody listens means that there is none: a worker on a small
+// machine may need longer than the limit to answer.
+func (q *Queue) answered(function string) bool {
 	token, err := Token(function)
 	if err != nil {
 		return false
 	}
-	if _, err := q.nc.Request(hereSubject(token), nil, presenceLimit); err != nil {
-		// A busy worker may need longer than the limit to answer; without a subscription the answer is immediate.
-		if errors.Is(err, nats.ErrTimeout) && q.presence.recent(function) {
-			return true
-		}
-		q.presence.forget(function)
+	_, err = q.nc.Request(hereSubject(token), nil, presenceLimit)
+	if err == nil {
+		q.presence.seen(function)
+	}
+	if errors.Is(err, nats.ErrNoResponders) {
+		q.presence.last.Delete(function)
 		return false
 	}
-	q.presence.seen(function)
 	return true
 }
 
@@ -208,8 +221,8 @@ type callers struct {
 }
 
 type caller struct {
-	reply  chan reply    // holds one
-	stored atomic.Uint64 // sequence of the record, once it is known
+	reply  chan reply  // holds one
+	stored chan uint64 // holds the sequence of the record, once it is known
 }
 
 type reply struct {
@@ -227,7 +240,7 @@ func (c *callers) listen(nc *nats.Conn) error {
 }
 
 func (c *callers) add(id string) (*caller, string) {
-	w := &caller{reply: make(chan reply, 1)}
+	w := &caller{reply: make(chan reply, 1), stored: make(chan uint64, 1)}
 	c.mu.Lock()
 	c.waiting[id] = w
 	c.mu.Unlock()
@@ -276,7 +289,10 @@ func (w *caller) recorded(data []byte) error {
 		return fmt.Errorf("%w: acknowledgement of the record: %w", ErrUnavailable, err)
 	}
 	if ack.Error == nil {
-		w.stored.Store(ack.Seq)
+		select {
+		case w.stored <- ack.Seq:
+		default: // known already
+		}
 		return nil
 	}
 	if full(ack.Error) {

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,7 @@ type Feed struct {
 	idle  chan *slot           // a slot that has nothing to do waits here for a caller of this process
 	until atomic.Int64         // no replays or events before this time, unix nanoseconds
 	subs  []*nats.Subscription
+	warn  sync.Once
 	done  chan struct{}
 	wg    sync.WaitGroup
 }
@@ -110,6 +112,13 @@ func (f *Feed) raise(l lane) {
 	}
 }
 
+// warnUnknown says, once, that the server has no consumer for the function.
+func (f *Feed) warnUnknown() {
+	f.warn.Do(func() {
+		f.q.log.Warn("the gateway does not know this function: give it the same manifest", "function", f.name)
+	})
+}
+
 // pause holds replays and events back for a while, because no task takes them.
 func (f *Feed) pause(d time.Duration) { f.until.Store(time.Now().Add(d).UnixNano()) }
 
@@ -121,7 +130,7 @@ func (f *Feed) Withdraw() error {
 	if len(f.subs) == 0 {
 		return nil
 	}
-	if err := f.subs[0].Unsubscribe(); err != nil {
+	if err := f.subs[0].Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		return fmt.Errorf("withdraw presence: %w", err)
 	}
 	return nil
@@ -155,7 +164,7 @@ func (f *Feed) Slot(ctx context.Context, handle Handler) error {
 		return fmt.Errorf("subscribe to calls: %w", err)
 	}
 	if s.lower, err = f.q.nc.ChanSubscribe(s.inbox[laneEvents], s.got); err != nil {
-		return fmt.Errorf("subscribe to events: %w", err)
+		return errors.Join(fmt.Errorf("subscribe to events: %w", err), unsubscribe(s.calls))
 	}
 	for ctx.Err() == nil {
 		if m := s.next(ctx); m != nil {

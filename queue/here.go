@@ -13,15 +13,12 @@ func (s *slot) lent() {
 		case <-s.returned:
 			return
 		case m := <-s.got:
-			if call := s.take(m); call != nil {
-				s.giveBack(call)
-			}
+			s.refuse(m)
 		}
 	}
 }
 
-// callHere runs a call on an idle slot of this process. ok is false when there is none, or when none of the
-// function's tasks here took the call: then any worker may have it.
+// callHere runs a call on an idle slot of this process. ok is false when there is none: then any worker may have it.
 func (q *Queue) callHere(e *Event, subject string) (body []byte, ok bool, err error) {
 	v, found := q.feeds.Load(e.Function)
 	if !found {
@@ -33,24 +30,22 @@ func (q *Queue) callHere(e *Event, subject string) (body []byte, ok bool, err er
 	}
 	select {
 	case s := <-f.idle:
-		return q.runHere(s, e, subject)
+		body, err := q.runHere(s, e, subject)
+		return body, true, err
 	default:
 		return nil, false, nil
 	}
 }
 
-func (q *Queue) runHere(s *slot, e *Event, subject string) (body []byte, ok bool, err error) {
+func (q *Queue) runHere(s *slot, e *Event, subject string) ([]byte, error) {
 	defer func() { s.returned <- struct{}{} }()
 	if err := q.nc.PublishMsg(encode(e, subject)); err != nil {
-		return nil, true, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	r := run(s.handle, e)
-	if r.Outcome == OutcomeNotStarted {
-		return nil, false, nil
-	}
 	q.logOutcome(e, r, "")
 	if r.Outcome != OutcomeOK {
-		return nil, true, &CallError{r.Code, r.Message}
+		return nil, &CallError{r.Code, r.Message}
 	}
-	return r.Reply, true, nil
+	return r.Reply, nil
 }

@@ -58,6 +58,9 @@ func (d *delivery) run() Result {
 		return Result{Outcome: OutcomeFailed, Code: CodeCorrupt, Message: d.broken.Error()}
 	}
 	if d.call && time.Now().After(d.event.Deadline) {
+		if delivered(d.msg) > 1 {
+			return Result{Outcome: OutcomeInterrupted, Code: CodeExpired, Message: "the deadline is over; a worker that had the call is gone, and the function may have run"}
+		}
 		return Result{Outcome: OutcomeExpired, Code: CodeExpired, Message: "the deadline was over before the call could start"}
 	}
 	return run(d.slot.handle, d.event)
@@ -100,7 +103,7 @@ func (d *delivery) settle(ctx context.Context, r Result) {
 
 func (d *delivery) reply(r Result) {
 	to := d.msg.Header.Get(headerReplyTo)
-	if to == "" || r.Outcome == OutcomeExpired {
+	if to == "" || r.Code == CodeExpired {
 		return
 	}
 	m := &nats.Msg{Subject: to, Data: r.Reply, Header: nats.Header{headerID: {d.event.ID}}}
@@ -116,7 +119,7 @@ func (d *delivery) reply(r Result) {
 // acknowledgeCall also parks the next pull, in the same message, unless the slot has something else to do.
 func (d *delivery) acknowledgeCall(ctx context.Context) {
 	s := d.slot
-	if ctx.Err() != nil || s.parked || len(s.feed.wake[laneRedo]) > 0 || len(s.feed.wake[laneEvents]) > 0 {
+	if ctx.Err() != nil || s.isParked() || len(s.feed.wake[laneRedo]) > 0 || len(s.feed.wake[laneEvents]) > 0 {
 		s.respond(d.msg, ackPlain)
 		return
 	}
@@ -124,7 +127,9 @@ func (d *delivery) acknowledgeCall(ctx context.Context) {
 	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		s.feed.q.log.Error("acknowledge", "event", d.event.ID, "error", err)
 	}
-	s.parked = err == nil
+	if err == nil {
+		s.parked = time.Now().Add(parkTime + pullMargin)
+	}
 }
 
 // acknowledge waits until the server has taken the acknowledgement: a lost one would mean a second run.

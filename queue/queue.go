@@ -130,7 +130,7 @@ func connect(url, inbox string, key nkeys.KeyPair, log *slog.Logger, opts ...nat
 	q := &Queue{log: log}
 	opts = append(opts, auth, nats.Name("funker-dispatch"), nats.CustomInboxPrefix(inbox),
 		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
-		nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2),
+		nats.IgnoreAuthErrorAbort(), nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				log.Warn("queue connection lost", "error", err)

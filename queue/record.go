@@ -204,11 +204,7 @@ func (q *Queue) between(ctx context.Context, stream string, subjects []string, s
 		if meta.Sequence.Stream >= end {
 			return false
 		}
-		r := newRecord(m, meta.Stream, meta.Sequence.Stream, meta.Timestamp)
-		// A call whose own process had no task for it was recorded twice, by its caller and for the other workers.
-		if n := len(records); n == 0 || records[n-1].ID != r.ID || records[n-1].Function != r.Function {
-			records = append(records, r)
-		}
+		records = append(records, newRecord(m, meta.Stream, meta.Sequence.Stream, meta.Timestamp))
 		return meta.Sequence.Stream < end-1
 	})
 	return records, err

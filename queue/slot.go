@@ -13,6 +13,7 @@ const (
 	parkTime   = 500 * time.Millisecond // how long one pull for calls waits at the server
 	lookTime   = 5 * time.Millisecond   // the same for replays and events: the hint of a message may overtake it
 	pullMargin = 500 * time.Millisecond // how much later than its time the answer to a pull is given up
+	restTime   = 100 * time.Millisecond // between pulls while the server or the consumer is not there
 )
 
 var (
@@ -29,115 +30,137 @@ var (
 // replay or an event is stored makes it look there as well, with the pull for calls still parked: a call that arrives
 // while the slot is already taken is given back at once, and another slot has it within a fraction of a millisecond.
 type slot struct {
-	feed   *Feed
-	handle Handler
-	inbox  [lanes]string
-	calls  *nats.Subscription
-	lower  *nats.Subscription
-	got    chan *nats.Msg // answers to pulls: at most one for calls and one for the other lanes
-	parked bool           // a pull for calls is at the server
-	timer  *time.Timer
-
+	feed     *Feed
+	handle   Handler
+	inbox    [lanes]string
+	calls    *nats.Subscription
+	lower    *nats.Subscription
+	got      chan *nats.Msg // answers to pulls: at most one for calls and one for the other lanes
+	parked   time.Time      // until when the answer to a pull for calls may come; zero when there is no such pull
+	rest     bool           // the last answer was that the server or the consumer is not there
+	timer    *time.Timer
 	returned chan struct{} // a caller of this process gives the slot back
 }
 
 // next returns the next message for the idle slot, or nil when it is time to ask again.
 func (s *slot) next(ctx context.Context) *nats.Msg {
-	if m, looked := s.lookWhenOwed(); looked {
+	if s.rest {
+		s.rest = false
+		s.pause(ctx)
+	}
+	if m, looked := s.lookWhenOwed(ctx); looked {
 		return m
 	}
-	if !s.park() {
+	if !s.park(ctx) {
 		return nil
 	}
 	redo, events := s.feed.wake[laneRedo], s.feed.wake[laneEvents]
 	if s.feed.paused() {
 		redo, events = nil, nil
 	}
-	s.timer.Reset(parkTime + pullMargin)
+	s.timer.Reset(time.Until(s.parked))
 	select {
 	case m := <-s.got:
 		return s.take(m)
 	case s.feed.idle <- s:
 		s.lent()
 	case <-redo:
-		return s.look(laneRedo)
+		return s.look(ctx, laneRedo)
 	case <-events:
-		return s.look(laneEvents)
-	case <-s.timer.C:
-		s.parked = false // the answer is lost, as it is after a reconnect
+		return s.look(ctx, laneEvents)
+	case <-s.timer.C: // the answer is lost, as it is after a reconnect
 	case <-ctx.Done():
 	}
 	return nil
 }
 
 // lookWhenOwed looks at the lanes for which there was a hint while the slot was busy, calls first.
-func (s *slot) lookWhenOwed() (m *nats.Msg, looked bool) {
+func (s *slot) lookWhenOwed(ctx context.Context) (m *nats.Msg, looked bool) {
 	if s.feed.paused() {
 		return nil, false
 	}
 	for _, l := range []lane{laneRedo, laneEvents} {
 		select {
 		case <-s.feed.wake[l]:
-			return s.look(l), true
+			return s.look(ctx, l), true
 		default:
 		}
 	}
 	return nil, false
 }
 
+func (s *slot) isParked() bool { return time.Now().Before(s.parked) }
+
 // park puts a pull for calls at the server, unless there is one.
-func (s *slot) park() bool {
-	if !s.parked {
-		s.parked = s.ask(laneCalls, pullPark)
-	}
-	return s.parked
+func (s *slot) park(ctx context.Context) bool {
+	return s.isParked() || s.askForCall(ctx, pullPark, parkTime+pullMargin)
 }
 
-func (s *slot) ask(l lane, request []byte) bool {
-	err := s.feed.q.nc.PublishRequest(s.feed.pulls[l], s.inbox[l], request)
-	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-		s.feed.q.log.Error("pull", "subject", s.feed.pulls[l], "error", err)
+func (s *slot) askForCall(ctx context.Context, request []byte, limit time.Duration) bool {
+	if !s.ask(ctx, laneCalls, request) {
+		return false
 	}
-	return err == nil
+	s.parked = time.Now().Add(limit)
+	return true
 }
 
-// take reads an answer to the parked pull: a call, or nil when the pull has ended without one.
+// ask sends a pull. Without a connection it waits a little instead: pulls that are kept for the reconnect would all
+// be answered at once.
+func (s *slot) ask(ctx context.Context, l lane, request []byte) bool {
+	if !s.feed.q.nc.IsConnected() {
+		s.pause(ctx)
+		return false
+	}
+	if err := s.feed.q.nc.PublishRequest(s.feed.pulls[l], s.inbox[l], request); err != nil {
+		s.feed.q.log.Warn("pull", "subject", s.feed.pulls[l], "error", err)
+		s.pause(ctx)
+		return false
+	}
+	return true
+}
+
+func (s *slot) pause(ctx context.Context) {
+	t := time.NewTimer(restTime)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// take reads an answer to a pull: a message, or nil when the pull has ended without one.
 func (s *slot) take(m *nats.Msg) *nats.Msg {
 	if m.Sub == s.calls {
-		s.parked = false
+		s.parked = time.Time{}
 	}
-	if status := m.Header.Get("Status"); status != "" {
-		s.slowDown(status)
-		return nil
+	switch m.Header.Get("Status") {
+	case "":
+		return m
+	case "404", "408":
+	case "503":
+		s.feed.warnUnknown()
+		s.rest = true
+	default:
+		s.rest = true
 	}
-	return m
-}
-
-// slowDown keeps a slot from asking in a tight loop when the consumer or the server is not there.
-func (s *slot) slowDown(status string) {
-	if status == "404" || status == "408" {
-		return
-	}
-	s.timer.Reset(100 * time.Millisecond)
-	<-s.timer.C
+	return nil
 }
 
 // look asks lane l for a message, after making sure that no call waits, and takes a call that comes meanwhile.
-func (s *slot) look(l lane) *nats.Msg {
-	if !s.parked {
-		if !s.ask(laneCalls, pullNoWait) {
+func (s *slot) look(ctx context.Context, l lane) *nats.Msg {
+	if !s.isParked() {
+		if !s.askForCall(ctx, pullNoWait, pullMargin) {
 			return nil
 		}
-		s.parked = true
 		if m, _ := s.await(s.calls, pullMargin); m != nil {
 			s.feed.raise(l)
 			return m
 		}
-		if !s.park() {
+		if !s.park(ctx) {
 			return nil
 		}
 	}
-	if !s.ask(l, pullLook) {
+	if !s.ask(ctx, l, pullLook) {
 		return nil
 	}
 	m, call := s.await(s.lower, lookTime+pullMargin)
@@ -152,23 +175,23 @@ func (s *slot) look(l lane) *nats.Msg {
 }
 
 // await waits for the answer on one subscription: a message, or nil when there is none. A call that the parked pull
-// brings meanwhile is returned too.
+// brings meanwhile is returned too; whatever else arrives late is given back.
 func (s *slot) await(sub *nats.Subscription, limit time.Duration) (m, call *nats.Msg) {
 	s.timer.Reset(limit)
 	for {
 		select {
 		case got := <-s.got:
-			answered := got.Sub == sub
-			switch got = s.take(got); {
-			case answered:
+			from := got.Sub
+			got = s.take(got)
+			switch {
+			case from == sub:
 				return got, call
-			case got != nil:
+			case got != nil && call == nil && from == s.calls:
 				call = got
+			case got != nil:
+				s.giveBack(got)
 			}
 		case <-s.timer.C:
-			if sub == s.calls {
-				s.parked = false
-			}
 			return nil, call
 		}
 	}
@@ -182,46 +205,51 @@ func (s *slot) respond(m *nats.Msg, answer []byte) {
 	}
 }
 
-// work runs one message. A call came through the parked pull, so nothing else can arrive meanwhile; for anything else
-// it keeps the message alive and gives back a call that arrives.
+// work runs one message. Meanwhile it keeps an event alive, and gives back what the parked pull brings.
 func (s *slot) work(ctx context.Context, d *delivery) {
-	if d.call {
-		d.settle(ctx, d.run())
-		return
-	}
 	done := make(chan Result, 1)
 	go func() { done <- d.run() }()
-	beat := time.NewTicker(heartbeat)
-	defer beat.Stop()
+	var beat <-chan time.Time
+	if !d.call {
+		t := time.NewTicker(heartbeat)
+		defer t.Stop()
+		beat = t.C
+	}
 	for {
 		select {
 		case r := <-done:
 			d.settle(ctx, r)
 			return
-		case <-beat.C:
+		case <-beat:
 			s.respond(d.msg, progress)
-		case stray := <-s.got:
-			if call := s.take(stray); call != nil {
-				s.giveBack(call)
-			}
+		case m := <-s.got:
+			s.refuse(m)
 		}
+	}
+}
+
+// refuse gives back what arrives at a slot that is taken.
+func (s *slot) refuse(m *nats.Msg) {
+	if m = s.take(m); m != nil {
+		s.giveBack(m)
 	}
 }
 
 // close waits until no pull is parked any more, so that no message is sent to a slot which is gone.
 func (s *slot) close() error {
-	s.timer.Reset(parkTime + pullMargin)
-	for s.parked {
+	s.timer.Reset(time.Until(s.parked))
+	for s.isParked() {
 		select {
 		case m := <-s.got:
-			if m = s.take(m); m != nil {
-				s.giveBack(m)
-			}
+			s.refuse(m)
 		case <-s.timer.C:
-			s.parked = false
 		}
 	}
-	return errors.Join(unsubscribe(s.calls), unsubscribe(s.lower))
+	err := errors.Join(unsubscribe(s.calls), unsubscribe(s.lower))
+	for len(s.got) > 0 {
+		s.refuse(<-s.got)
+	}
+	return err
 }
 
 func unsubscribe(s *nats.Subscription) error {

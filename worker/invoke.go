@@ -12,12 +12,12 @@ import (
 
 // attempt runs one event or call: task, dial, call, log line. A task that provably did not start the function costs
 // nothing: the next one is tried.
-func (w *Worker) attempt(running context.Context, t *tasks, e *queue.Event) queue.Result {
+func (w *Worker) attempt(kill context.Context, t *tasks, e *queue.Event) queue.Result {
 	start := time.Now()
-	ctx, cancel := context.WithDeadline(running, deadline(start, t.function.Timeout, e.Deadline))
+	ctx, cancel := context.WithDeadline(kill, deadline(start, t.function.Timeout, e.Deadline))
 	defer cancel()
 	r := w.invoke(ctx, t, e)
-	if running.Err() != nil && r.Outcome != queue.OutcomeOK {
+	if kill.Err() != nil && r.Outcome != queue.OutcomeOK {
 		r.Outcome, r.Code, r.Message = queue.OutcomeInterrupted, queue.CodeStopping, errStopping.Error()
 	}
 	r.Duration = time.Since(start)

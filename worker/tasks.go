@@ -57,6 +57,7 @@ type task struct {
 	address string
 	busy    int
 	bad     time.Time // when it last refused
+	gone    bool      // no lookup names it any more
 }
 
 func newTasks(fn *deploy.Function, lookup Lookup) *tasks {
@@ -82,7 +83,7 @@ func (t *tasks) acquire(ctx context.Context, tried map[*task]bool) (*task, error
 	defer t.mu.Unlock()
 	var best *task
 	for _, c := range t.known {
-		if c.busy < t.function.Concurrency && !tried[c] && (best == nil || better(c, best)) {
+		if !c.gone && c.busy < t.function.Concurrency && !tried[c] && (best == nil || better(c, best)) {
 			best = c
 		}
 	}
@@ -116,8 +117,14 @@ func (t *tasks) learn(addresses []string) {
 		if k == nil {
 			k = &task{address: a}
 		}
+		k.gone = false
 		delete(old, a)
 		next = append(next, k)
+	}
+	for _, k := range old {
+		if k.gone = true; k.busy > 0 {
+			next = append(next, k)
+		}
 	}
 	t.known = next
 }

@@ -8,15 +8,11 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/funker-dispatch/funker-dispatch/deploy"
 	"github.com/funker-dispatch/funker-dispatch/funker"
 	"github.com/funker-dispatch/funker-dispatch/queue"
 )
-
-// DefaultGrace is how long a stopping worker waits for the functions that run.
-const DefaultGrace = 30 * time.Second
 
 // Options of New. The zero value of a field means its default.
 type Options struct {
@@ -26,7 +22,6 @@ type Options struct {
 	Payload func(contentType string, body []byte) ([]byte, error)
 	Lookup  Lookup        // finds the tasks of a function without fixed addresses; LookupDNS
 	Client  funker.Client // its zero value is fine; replies are limited to queue.MaxBody
-	Grace   time.Duration // DefaultGrace
 	Log     *slog.Logger  // slog.Default
 }
 
@@ -40,9 +35,6 @@ func New(o Options) *Worker {
 	if o.Lookup == nil {
 		o.Lookup = LookupDNS
 	}
-	if o.Grace == 0 {
-		o.Grace = DefaultGrace
-	}
 	if o.Client.MaxReply == 0 {
 		o.Client.MaxReply = queue.MaxBody
 	}
@@ -55,15 +47,9 @@ func New(o Options) *Worker {
 // errStopping ends the calls that still run when the grace period is over.
 var errStopping = errors.New("the worker is stopping")
 
-// Run works until ctx is cancelled. Then it pulls no more, lets what runs finish within the grace period, hands back
-// the rest, and returns nil.
-func (w *Worker) Run(ctx context.Context) error {
-	running, kill := context.WithCancelCause(context.Background())
-	defer kill(nil)
-	defer context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(w.Grace, func() { kill(errStopping) })
-		context.AfterFunc(running, func() { timer.Stop() })
-	})()
+// Run works until ctx is cancelled. Then it pulls no more, lets what runs finish until kill is cancelled too, hands
+// back the rest, and returns nil.
+func (w *Worker) Run(ctx, kill context.Context) error {
 	var feeds []*queue.Feed
 	defer func() {
 		for _, f := range feeds {
@@ -80,7 +66,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			return fmt.Errorf("open work of %s: %w", fn.Name, err)
 		}
 		feeds = append(feeds, feed)
-		w.start(ctx, running, &slots, feed, fn)
+		w.start(ctx, kill, &slots, feed, fn)
 	}
 	w.Log.Info("worker ready", "functions", len(feeds))
 	<-ctx.Done()
@@ -95,11 +81,11 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 // start runs the slots of one function.
-func (w *Worker) start(ctx, running context.Context, slots *sync.WaitGroup, feed *queue.Feed, fn *deploy.Function) {
+func (w *Worker) start(ctx, kill context.Context, slots *sync.WaitGroup, feed *queue.Feed, fn *deploy.Function) {
 	tasks := newTasks(fn, w.Lookup)
 	for range fn.Slots() {
 		slots.Go(func() {
-			err := feed.Slot(ctx, func(e *queue.Event) queue.Result { return w.attempt(running, tasks, e) })
+			err := feed.Slot(ctx, func(e *queue.Event) queue.Result { return w.attempt(kill, tasks, e) })
 			if err != nil {
 				w.Log.Error("slot ended", "function", fn.Name, "error", err)
 			}

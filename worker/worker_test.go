@@ -100,12 +100,15 @@ func start(t *testing.T, functions ...*deploy.Function) (q *queue.Queue, stop fu
 		}
 	}
 	w := New(Options{
-		Queue: q, Catalog: deploy.NewCatalog(&deploy.Manifest{Functions: functions}), Grace: 200 * time.Millisecond, Log: log,
+		Queue: q, Catalog: deploy.NewCatalog(&deploy.Manifest{Functions: functions}), Log: log,
 		Payload: func(_ string, body []byte) ([]byte, error) { return body, nil },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- w.Run(ctx) }()
+	kill, cancelKill := context.WithCancel(context.Background())
+	t.Cleanup(cancelKill)
+	context.AfterFunc(ctx, func() { time.AfterFunc(200*time.Millisecond, cancelKill) })
+	go func() { done <- w.Run(ctx, kill) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {

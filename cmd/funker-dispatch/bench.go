@@ -326,8 +326,8 @@ func (b *bench) startGateways(ctx, running context.Context, group *errgroup.Grou
 	if err != nil {
 		return err
 	}
-	w := worker.New(worker.Options{Queue: q, Catalog: deploy.NewCatalog(b.remote.options.manifest), Payload: trigger.Payload, Grace: time.Second, Log: log})
-	group.Go(func() error { return errors.Join(w.Run(running), q.Close()) })
+	w := worker.New(worker.Options{Queue: q, Catalog: deploy.NewCatalog(b.remote.options.manifest), Payload: trigger.Payload, Log: log})
+	group.Go(func() error { return errors.Join(w.Run(running, after(running, time.Second)), q.Close()) })
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -102,7 +103,7 @@ func (g *gateway) build(ctx context.Context) error {
 	if g.admin, err = listen(ctx, "admin", o.admin, server); err != nil {
 		return err
 	}
-	g.worker = worker.New(worker.Options{Queue: g.queue, Catalog: catalog, Payload: trigger.Payload, Grace: o.grace, Log: o.log})
+	g.worker = worker.New(worker.Options{Queue: g.queue, Catalog: catalog, Payload: trigger.Payload, Log: o.log})
 	return nil
 }
 
@@ -149,25 +150,42 @@ func (g *gateway) run(ctx context.Context) error {
 		})
 	}
 	if !g.options.noWorker {
-		group.Go(func() error { return g.worker.Run(working) })
+		group.Go(func() error { return g.worker.Run(working, after(serving, g.options.grace)) })
 	}
 	group.Go(func() error {
 		<-serving.Done()
-		err := errors.Join(g.shutdown(g.public), g.shutdown(g.admin))
+		var both sync.WaitGroup
+		both.Go(func() { g.shutdown(g.public) })
+		both.Go(func() { g.shutdown(g.admin) })
+		both.Wait()
 		stopWork()
-		return err
+		return nil
 	})
 	err := group.Wait()
 	return errors.Join(err, g.close())
 }
 
-func (g *gateway) shutdown(l *listener) error {
-	ctx, cancel := context.WithTimeout(context.Background(), g.options.grace)
+// shutdown waits until the requests in flight are answered. At the end of the grace period the worker ends the calls
+// that still run; answerTime later whoever has no answer yet is cut off.
+func (g *gateway) shutdown(l *listener) {
+	ctx, cancel := context.WithTimeout(context.Background(), g.options.grace+answerTime)
 	defer cancel()
 	if err := l.server.Shutdown(ctx); err != nil {
-		return errors.Join(fmt.Errorf("stop listener: %w", err), l.server.Close())
+		g.options.log.Warn("requests cut off while stopping", "error", errors.Join(err, l.server.Close()))
 	}
-	return nil
+}
+
+const (
+	// defaultGrace leaves time to stop within the ten seconds after which Docker kills.
+	defaultGrace = 8 * time.Second
+	answerTime   = time.Second
+)
+
+// after returns a context that ends some time after ctx does.
+func after(ctx context.Context, d time.Duration) context.Context {
+	later, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() { time.AfterFunc(d, cancel) })
+	return later
 }
 
 // close releases what newGateway took.

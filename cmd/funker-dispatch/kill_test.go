@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // asProgram makes the test binary the program itself, for processes that are killed.
@@ -87,4 +88,51 @@ triggers: [{github: acme, secret-file: secret, function: CommitFetch}]
 	child(t, "msg=ready", gateway...)
 	send()
 	within(t, "the worker takes work of the new gateway", func() bool { return succeeded() == 11 })
+	admin := []string{"--nats-url", "nats://" + nats, "--data", data}
+	begin := time.Now()
+	mustCLI(t, append([]string{"invoke", "CommitFetch", "--timeout", "15s"}, admin...)...)
+	if d := time.Since(begin); d > 5*time.Second {
+		t.Errorf("the worker took %s for the first call of the new gateway", d)
+	}
+}
+
+func TestServe_StoppingAnswersTheCallsThatRun(t *testing.T) {
+	dir := t.TempDir()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, conns := make(chan struct{}, 1), make(chan net.Conn, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		begun <- struct{}{}
+		conns <- c // never answered
+	}()
+	manifest := write(t, dir, "functions.yaml", fmt.Sprintf("functions: {Hangs: {addresses: [%q]}}\n", l.Addr()))
+	g := serve(t, dir, manifest, "--functions", "--grace", "300ms")
+	answered := make(chan string, 1)
+	go func() {
+		code, body, _ := post(t, g.public+"/functions/Hangs", "{}")
+		answered <- fmt.Sprint(code, " ", body)
+	}()
+	<-begun
+	begin := time.Now()
+	if code := g.stop(); code != exitOK {
+		t.Errorf("exit code %d: %s", code, g.log)
+	}
+	if d := time.Since(begin); d > 3*time.Second {
+		t.Errorf("stopping took %s with a grace of 300ms", d)
+	}
+	if got := <-answered; !strings.HasPrefix(got, "503") || !strings.Contains(got, "stopping") {
+		t.Errorf("the call was answered %s", got)
+	}
+	if err := (<-conns).Close(); err != nil {
+		t.Error(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
 }

@@ -16,7 +16,6 @@ import (
 
 	"github.com/funker-dispatch/funker-dispatch/deploy"
 	"github.com/funker-dispatch/funker-dispatch/ingress"
-	"github.com/funker-dispatch/funker-dispatch/worker"
 )
 
 // garbageTarget lets the heap grow further between collections than Go does by itself: the live heap is a few
@@ -45,7 +44,7 @@ DOCKER_SOCKET.`,
 	f.StringVar(&o.admin, "admin", "127.0.0.1:3001", "admin HTTP address, loopback only")
 	f.StringVar(&o.natsListen, "nats-listen", "127.0.0.1:4222", "NATS address for workers and the nats CLI")
 	f.BoolVar(&o.noWorker, "no-worker", false, "run no worker in this process")
-	f.DurationVar(&o.grace, "grace", worker.DefaultGrace, "how long stopping waits for what runs")
+	f.DurationVar(&o.grace, "grace", defaultGrace, "how long stopping waits for what runs")
 	f.BoolVar(&o.ingress.Functions, "functions", false, "serve POST /functions/{name} on the public listener")
 	f.StringVar(&functionsToken, "functions-token-file", "", "file with the bearer token that POST /functions/{name} requires")
 	f.Int64Var(&o.ingress.MaxBody, "max-body", ingress.DefaultMaxBody, "largest request body, in bytes")

@@ -29,7 +29,7 @@ NATS address and the key file worker.nk of its data folder.`,
 	}
 	cmd.Flags().StringVar(&url, "nats-url", defaultNATS, "NATS address of the gateway")
 	cmd.Flags().StringVar(&key, "key", filepath.Join("data", queue.WorkerKey), "key file")
-	cmd.Flags().DurationVar(&grace, "grace", worker.DefaultGrace, "how long stopping waits for what runs")
+	cmd.Flags().DurationVar(&grace, "grace", defaultGrace, "how long stopping waits for what runs")
 	cmd.Flags().StringVar(&manifest.file, "manifest", "", "manifest file (default functions.yaml, else services.json); its triggers are not read")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		log, err := logger(cmd)
@@ -48,8 +48,8 @@ NATS address and the key file worker.nk of its data folder.`,
 		if err != nil {
 			return err
 		}
-		w := worker.New(worker.Options{Queue: q, Catalog: deploy.NewCatalog(m), Payload: trigger.Payload, Grace: grace, Log: log})
-		return errors.Join(w.Run(cmd.Context()), q.Close())
+		w := worker.New(worker.Options{Queue: q, Catalog: deploy.NewCatalog(m), Payload: trigger.Payload, Log: log})
+		return errors.Join(w.Run(cmd.Context(), after(cmd.Context(), grace)), q.Close())
 	}
 	return cmd
 }
