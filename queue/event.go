@@ -74,21 +74,22 @@ func encode(e *Event, subject string) *nats.Msg {
 	h[headerSource] = []string{e.Source}
 	h[headerFunction] = []string{e.Function}
 	h[headerSum] = []string{hex.EncodeToString(sum[:])}
-	set := func(k, v string) {
-		if v != "" {
-			h[k] = []string{v}
-		}
-	}
-	set(headerType, e.ContentType)
-	set(headerReplayOf, e.ReplayOf)
-	set(headerRunID, e.RunID)
+	set(h, headerType, e.ContentType)
+	set(h, headerReplayOf, e.ReplayOf)
+	set(h, headerRunID, e.RunID)
 	if e.Attempt > 0 {
-		set(headerAttempt, strconv.Itoa(e.Attempt))
+		set(h, headerAttempt, strconv.Itoa(e.Attempt))
 	}
 	if !e.Deadline.IsZero() {
-		set(headerDeadline, e.Deadline.UTC().Format(time.RFC3339Nano))
+		set(h, headerDeadline, e.Deadline.UTC().Format(time.RFC3339Nano))
 	}
 	return &nats.Msg{Subject: subject, Header: h, Data: e.Body}
+}
+
+func set(h nats.Header, name, value string) {
+	if value != "" {
+		h[name] = []string{value}
+	}
 }
 
 // decode reads a message written by encode. It returns ErrCorrupt, together with what could be read, when the

@@ -155,13 +155,11 @@ func (q *Queue) logOutcome(e *Event, r Result, origin string) {
 		headerID: {e.ID}, headerSource: {e.Source}, headerFunction: {e.Function},
 		headerOutcome: {string(r.Outcome)}, headerDuration: {r.Duration.String()}, headerAttempt: {strconv.Itoa(e.Attempt + 1)},
 	}
-	for k, v := range map[string]string{
-		headerCode: r.Code, headerError: oneLine(r.Message), headerOrigin: origin, headerReplayOf: e.ReplayOf, headerRunID: e.RunID,
-	} {
-		if v != "" {
-			h[k] = []string{v}
-		}
-	}
+	set(h, headerCode, r.Code)
+	set(h, headerError, oneLine(r.Message))
+	set(h, headerOrigin, origin)
+	set(h, headerReplayOf, e.ReplayOf)
+	set(h, headerRunID, e.RunID)
 	if err := q.nc.PublishMsg(&nats.Msg{Subject: logSubject(source, function), Header: h}); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		q.log.Error("log outcome", "event", e.ID, "error", err)
 	}
@@ -169,6 +167,9 @@ func (q *Queue) logOutcome(e *Event, r Result, origin string) {
 
 // oneLine makes text fit for a header.
 func oneLine(s string) string {
+	if s == "" {
+		return ""
+	}
 	return shorten(strings.Join(strings.Fields(strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "�")), " "), maxErrorText)
 }
 

@@ -40,24 +40,38 @@ var ErrName = errors.New("name must have 1 to 63 bytes once every byte outside [
 // [A-Za-z0-9_-] stand for themselves and every other byte becomes =HH in upper case hex. "my fn.v2" is
 // "my=20fn=2Ev2". It returns ErrName when the result would be empty or longer than MaxNameLength.
 func Token(name string) (string, error) {
-	const digits = "0123456789ABCDEF"
+	if isToken(name) {
+		return name, nil
+	}
 	if !validHeader("name", name) {
 		return "", fmt.Errorf("%w: %q has control characters or is not UTF-8", ErrName, shorten(name, 80))
 	}
 	var b strings.Builder
 	for i := range len(name) {
-		c := name[i]
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '-':
+		if c := name[i]; tokenByte(c) {
 			b.WriteByte(c)
-		default:
-			b.Write([]byte{'=', digits[c>>4], digits[c&15]})
+		} else {
+			fmt.Fprintf(&b, "=%02X", c)
 		}
 	}
 	if b.Len() == 0 || b.Len() > MaxNameLength {
 		return "", fmt.Errorf("%w, %q has %d", ErrName, shorten(name, 80), b.Len())
 	}
 	return b.String(), nil
+}
+
+// isToken reports whether name stands for itself, as most names do.
+func isToken(name string) bool {
+	for i := range len(name) {
+		if !tokenByte(name[i]) {
+			return false
+		}
+	}
+	return name != "" && len(name) <= MaxNameLength
+}
+
+func tokenByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-'
 }
 
 // untoken is the inverse of Token.
