@@ -348,15 +348,3 @@ func TestASecretFileThatCannotServeIsRefused(t *testing.T) {
 		wantFaults(t, faults, "5:16: "+want)
 	}
 }
-
-func TestASecretFileThatMayNotBeReadIsRefused(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("SKIPPED: root may read every file; run this test as another user")
-	}
-	dir := keyDir(t)
-	if err := os.Chmod(filepath.Join(dir, "key"), 0); err != nil {
-		t.Fatal(err)
-	}
-	faults := faultsIn(t, "functions: {F: }\ntriggers:\n- {github: acme, function: F, secret-file: key}\n", dir)
-	wantFaults(t, faults, "3:44: cannot be read: give this user the permission")
-}

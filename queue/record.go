@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/oklog/ulid/v2"
 )
 
 // ErrNotFound means that no stored event or call has the id, or none has the sequence.
@@ -88,162 +86,6 @@ type Attempt struct {
 	ReplayOf string        `json:"replay_of,omitempty"`
 }
 
-// Filter chooses records. The zero value of a field chooses all.
-type Filter struct {
-	Kind     string // "event" or "call"
-	Function string
-	Source   string
-	State    State
-	Since    time.Time
-	Until    time.Time
-	Limit    int // newest first; DefaultLimit
-}
-
-// readLimit is how long a temporary consumer lives without a reader.
-const readLimit = 10 * time.Second
-
-const (
-	// DefaultLimit is how many records List returns when the filter names no limit.
-	DefaultLimit = 20
-	// MaxLimit is how many records List returns at most.
-	MaxLimit  = 1000
-	clockSkew = 2 * time.Second // between who made an id and who stored the message
-)
-
-// List returns the newest records that match, newest first.
-func (q *Queue) List(ctx context.Context, f Filter) ([]Record, error) {
-	if f.Limit <= 0 {
-		f.Limit = DefaultLimit
-	}
-	f.Limit = min(f.Limit, MaxLimit)
-	var all []Record
-	for _, kind := range []string{"event", "call"} {
-		if f.Kind != "" && f.Kind != kind {
-			continue
-		}
-		records, err := q.newest(ctx, kind, f)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, records...)
-	}
-	slices.SortStableFunc(all, func(a, b Record) int { return b.Time.Compare(a.Time) })
-	return all[:min(len(all), f.Limit)], nil
-}
-
-// newest reads ever larger windows from the end of a stream, until enough records match.
-func (q *Queue) newest(ctx context.Context, kind string, f Filter) ([]Record, error) {
-	stream, subjects, err := place(kind, f)
-	if err != nil {
-		return nil, err
-	}
-	state, err := q.state(ctx, stream)
-	if err != nil {
-		return nil, err
-	}
-	var found []Record
-	end := state.LastSeq + 1
-	first := max(state.FirstSeq, 1)
-	for window := uint64(f.Limit) * 2; end > first && len(found) < f.Limit; window *= 4 {
-		start := max(first, end-min(end, window))
-		part, err := q.between(ctx, stream, subjects, start, end)
-		if err != nil {
-			return nil, err
-		}
-		matching, err := q.matching(ctx, part, f)
-		if err != nil {
-			return nil, err
-		}
-		found = append(matching, found...)
-		if end = start; len(part) > 0 && part[0].Time.Before(f.Since) {
-			break
-		}
-	}
-	return found[max(0, len(found)-f.Limit):], nil
-}
-
-// matching adds the attempts to the records and keeps those that the filter chooses.
-func (q *Queue) matching(ctx context.Context, records []Record, f Filter) ([]Record, error) {
-	records = slices.DeleteFunc(records, func(r Record) bool {
-		return !f.Since.IsZero() && r.Time.Before(f.Since) || !f.Until.IsZero() && r.Time.After(f.Until)
-	})
-	if len(records) == 0 {
-		return nil, nil
-	}
-	if err := q.addAttempts(ctx, records); err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(records, func(r Record) bool { return f.State != "" && r.State != f.State }), nil
-}
-
-func place(kind string, f Filter) (stream string, subjects []string, err error) {
-	source, function := "*", "*"
-	if f.Source != "" {
-		if source, err = Token(f.Source); err != nil {
-			return "", nil, err
-		}
-	}
-	if f.Function != "" {
-		if function, err = Token(f.Function); err != nil {
-			return "", nil, err
-		}
-	}
-	if kind == "call" {
-		subject := callSubject(source, function)
-		return streamCalls, []string{subject, calledSubject(subject)}, nil
-	}
-	return streamEvents, []string{eventSubject(source, function)}, nil
-}
-
-// between reads the records of a subject with start <= sequence < end, without their bodies.
-func (q *Queue) between(ctx context.Context, stream string, subjects []string, start, end uint64) ([]Record, error) {
-	var records []Record
-	err := q.read(ctx, stream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start, HeadersOnly: true,
-	}, func(m *nats.Msg, meta *jetstream.MsgMetadata) bool {
-		if meta.Sequence.Stream >= end {
-			return false
-		}
-		records = append(records, newRecord(m, meta.Stream, meta.Sequence.Stream, meta.Timestamp))
-		return meta.Sequence.Stream < end-1
-	})
-	return records, err
-}
-
-// read gives the messages that a temporary consumer sees to f, until f returns false or all are read.
-func (q *Queue) read(ctx context.Context, stream string, cfg jetstream.OrderedConsumerConfig, f func(*nats.Msg, *jetstream.MsgMetadata) bool) error {
-	cfg.InactiveThreshold = readLimit
-	c, err := q.js.OrderedConsumer(ctx, stream, cfg)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", stream, err)
-	}
-	defer func() {
-		// The server forgets the consumer by itself after readLimit.
-		_ = q.js.DeleteConsumer(context.WithoutCancel(ctx), stream, c.CachedInfo().Name)
-	}()
-	if c.CachedInfo().NumPending == 0 {
-		return nil
-	}
-	it, err := c.Messages()
-	if err != nil {
-		return fmt.Errorf("read %s: %w", stream, err)
-	}
-	defer it.Stop()
-	for {
-		m, err := it.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			return fmt.Errorf("read %s: %w", stream, err)
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return fmt.Errorf("read %s: %w", stream, err)
-		}
-		if !f(&nats.Msg{Subject: m.Subject(), Header: m.Headers(), Data: m.Data()}, meta) || meta.NumPending == 0 {
-			return nil
-		}
-	}
-}
-
 func newRecord(m *nats.Msg, stream string, seq uint64, at time.Time) Record {
 	size := len(m.Data)
 	if n, err := strconv.Atoi(m.Header.Get("Nats-Msg-Size")); err == nil {
@@ -310,73 +152,6 @@ func (q *Queue) Get(ctx context.Context, ref string) (Record, error) {
 		return Record{}, err
 	}
 	return records[0], nil
-}
-
-// find resolves what a person calls an event.
-func (q *Queue) find(ctx context.Context, ref string) (stream string, seq uint64, err error) {
-	ref = strings.TrimSpace(ref)
-	if stream, text, ok := strings.Cut(ref, "/"); ok && (stream == streamEvents || stream == streamCalls || stream == streamRetry) {
-		seq, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			return "", 0, fmt.Errorf("%w: %q has no sequence number", ErrNotFound, shorten(ref, 80))
-		}
-		return stream, seq, nil
-	}
-	if seq, err := strconv.ParseUint(ref, 10, 64); err == nil {
-		return streamEvents, seq, nil
-	}
-	id, err := ulid.ParseStrict(ref)
-	if err != nil {
-		return "", 0, fmt.Errorf("%w: %q is neither an event id (26 letters and digits) nor a sequence number", ErrNotFound, shorten(ref, 80))
-	}
-	return q.findID(ctx, id)
-}
-
-// findID looks for an id from the time on that it carries: events first, then calls.
-func (q *Queue) findID(ctx context.Context, id ulid.ULID) (string, uint64, error) {
-	since := ulid.Time(id.Time()).Add(-clockSkew)
-	want := id.String()
-	for _, stream := range []string{streamEvents, streamCalls} {
-		var seq uint64
-		err := q.read(ctx, stream, jetstream.OrderedConsumerConfig{
-			DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since, HeadersOnly: true,
-		}, func(m *nats.Msg, meta *jetstream.MsgMetadata) bool {
-			if m.Header.Get(headerID) == want {
-				seq = meta.Sequence.Stream
-			}
-			return seq == 0
-		})
-		if err != nil {
-			return "", 0, err
-		}
-		if seq > 0 {
-			return stream, seq, nil
-		}
-	}
-	return "", 0, fmt.Errorf("%w: %s", ErrNotFound, want)
-}
-
-func (q *Queue) message(ctx context.Context, stream string, seq uint64) (*jetstream.RawStreamMsg, error) {
-	s, err := q.js.Stream(ctx, stream)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", stream, err)
-	}
-	m, err := s.GetMsg(ctx, seq)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, fmt.Errorf("%w: %s/%d", ErrNotFound, stream, seq)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s/%d: %w", stream, seq, err)
-	}
-	return m, nil
-}
-
-func (q *Queue) state(ctx context.Context, stream string) (jetstream.StreamState, error) {
-	s, err := q.js.Stream(ctx, stream)
-	if err != nil {
-		return jetstream.StreamState{}, fmt.Errorf("open %s: %w", stream, err)
-	}
-	return s.CachedInfo().State, nil
 }
 
 // Tail gives every attempt that ends from now on to f, until ctx is cancelled.
