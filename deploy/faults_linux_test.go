@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -29,7 +30,7 @@ func TestASecretFileThatMayNotBeReadIsRefused(t *testing.T) {
 		_, err := deploy.Parse("f.yaml", []byte("functions: {F: }\ntriggers:\n- {github: acme, function: F, secret-file: key}\n"), dir)
 		parsed <- err
 	}()
-	faults, ok := (<-parsed).(deploy.Faults)
+	faults, ok := errors.AsType[deploy.Faults](<-parsed)
 	if !ok {
 		t.Fatal("the file was read")
 	}
