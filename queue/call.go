@@ -179,10 +179,7 @@ func (p *presence) seen(function string) {
 }
 
 func (p *presence) recent(function string) bool {
-	v, ok := p.last.Load(function)
-	if !ok {
-		return false
-	}
+	v, _ := p.last.Load(function)
 	at, ok := v.(*atomic.Int64)
 	return ok && time.Since(time.Unix(0, at.Load())) < presenceTrust
 }

@@ -20,12 +20,9 @@ func (s *slot) lent() {
 
 // callHere runs a call on an idle slot of this process. ok is false when there is none: then any worker may have it.
 func (q *Queue) callHere(e *Event, subject string) (body []byte, ok bool, err error) {
-	v, found := q.feeds.Load(e.Function)
-	if !found {
-		return nil, false, nil
-	}
-	f, isFeed := v.(*Feed)
-	if !isFeed {
+	v, _ := q.feeds.Load(e.Function)
+	f, here := v.(*Feed)
+	if !here {
 		return nil, false, nil
 	}
 	select {
