@@ -127,7 +127,8 @@ func TestAlexa_IsAnswered400ForEverythingThatIsNotVerified(t *testing.T) {
 func TestGitHub_PushIsStoredAndRunOnce(t *testing.T) {
 	g := start(t)
 	body := string(trigger.Sample(trigger.GitHub))
-	a := g.push(body, "X-GitHub-Delivery", "d-1", "X-Github-Hook-Id", "7")
+	delivery := queue.NewID()
+	a := g.push(body, "X-GitHub-Delivery", delivery, "X-Github-Hook-Id", "7")
 	e := g.event()
 	a.want(t, 202, fmt.Sprintf(`{"id":%q,"status":"queued"}`, e.ID))
 	a.header(t, "Location", "/api/v1/events/"+e.ID)
@@ -135,10 +136,10 @@ func TestGitHub_PushIsStoredAndRunOnce(t *testing.T) {
 	if string(e.Body) != body || e.Source != "github-acme" || e.Function != "Fetch" || e.ContentType != "application/json" {
 		t.Errorf("the function got %s from %s as %s", e.Body, e.Source, e.ContentType)
 	}
-	if e.Header["X-Github-Event"] != "push" || e.Header["X-Github-Delivery"] != "d-1" || e.Header["X-Hub-Signature-256"] != "" {
+	if e.Header["X-Github-Event"] != "push" || e.Header["X-Github-Delivery"] != delivery || e.Header["X-Hub-Signature-256"] != "" {
 		t.Errorf("headers: %v", e.Header)
 	}
-	again := g.push(body, "X-GitHub-Delivery", "d-1")
+	again := g.push(body, "X-GitHub-Delivery", delivery)
 	again.want(t, 202, fmt.Sprintf(`{"id":%q,"status":"queued","duplicate":true}`, e.ID))
 	again.header(t, "Location", "/api/v1/events/"+e.ID)
 	again.header(t, "Funker-Event-Id", e.ID)

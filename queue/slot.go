@@ -44,6 +44,9 @@ type slot struct {
 
 // next returns the next message for the idle slot, or nil when it is time to ask again.
 func (s *slot) next(ctx context.Context) *nats.Msg {
+	if len(s.got) > 0 {
+		return s.take(<-s.got)
+	}
 	if s.rest {
 		s.rest = false
 		s.pause(ctx)

@@ -43,6 +43,10 @@ func TestSlot_TakesCallsBeforeReplaysBeforeEvents(t *testing.T) {
 	if _, err := q.Replay(t.Context(), first.ID, ""); err != nil {
 		t.Fatal(err)
 	}
+	within(t, 5*time.Second, "the pull for calls has ended", func() bool {
+		c, err := q.js.Consumer(t.Context(), streamCalls, consumerName("One"))
+		return err == nil && c.CachedInfo().NumWaiting == 0
+	})
 	called := make(chan error, 1)
 	go func() {
 		_, err := q.Call(t.Context(), &Event{Source: "s", Function: "One", Body: []byte("call")})
