@@ -1,13 +1,20 @@
 // Package console is the admin side of the gateway: what is stored, what runs,
-// and running it again. Everything but GET /healthz needs the token.
+// and running it again, as JSON for programs and as pages for people.
+//
+// Everything but GET /healthz, the login page and its style needs a token, or a
+// session that was opened with one. The read-only token changes nothing. Every
+// change is a line "audit" in the log. See auth.go.
 package console
 
 import (
-	"crypto/subtle"
+	"cmp"
+	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
-	"strings"
+	"slices"
+	"time"
 
 	"github.com/funker-dispatch/funker-dispatch/deploy"
 	"github.com/funker-dispatch/funker-dispatch/queue"
@@ -15,31 +22,82 @@ import (
 
 // Options of New.
 type Options struct {
-	Queue   *queue.Queue    // required
-	Catalog *deploy.Catalog // required; may change while the server runs
-	Token   string          // bearer token; "" lets nobody in
-	Log     *slog.Logger    // slog.Default
+	Queue     *queue.Queue    // required
+	Catalog   *deploy.Catalog // required; may change while the server runs
+	Token     string          // for everything; "" lets nobody in
+	ReadToken string          // for looking; "" lets nobody in
+	Metrics   http.Handler    // GET /metrics; nil: there are none
+	Log       *slog.Logger    // slog.Default
+
+	// Functions returns what is known of every function; it is answered as JSON. nil: nothing is known of functions.
+	Functions func(context.Context) (any, error)
+
+	// Manifests keeps the manifest. nil: nobody does.
+	Manifests Manifests
+
+	// Triggers returns what became of the requests of every trigger, or of one; the error is queue.ErrNotFound. It is
+	// answered as JSON. nil: nothing is known of triggers.
+	Triggers func(source string) (any, error)
 }
 
 // Server is the handler of the admin listener.
 type Server struct {
-	queue   *queue.Queue
-	catalog *deploy.Catalog
-	token   []byte
-	log     *slog.Logger
-	loaded  loaded
-	mux     *http.ServeMux
+	queue     *queue.Queue
+	catalog   *deploy.Catalog
+	functions func(context.Context) (any, error)
+	manifests Manifests
+	triggers  func(source string) (any, error)
+	log       *slog.Logger
+	loaded    loaded
+	mux       *http.ServeMux
+
+	token, readToken []byte
+	sessions         sessions
+	logins           *throttle
+	crossOrigin      *http.CrossOriginProtection
+
+	ticker    ticker
+	readers   chan struct{}   // one for each stream that is read
+	heartbeat time.Duration   // of a stream
+	patience  time.Duration   // with its reader
+	life      context.Context // of what takes longer than a request: until Close
+	end       context.CancelFunc
 }
 
 // New makes a Server.
 func New(o Options) *Server {
-	s := &Server{queue: o.Queue, catalog: o.Catalog, token: []byte(o.Token), log: o.Log, mux: http.NewServeMux()}
+	s := &Server{
+		queue: o.Queue, catalog: o.Catalog, functions: o.Functions, manifests: o.Manifests, triggers: o.Triggers, log: o.Log, mux: http.NewServeMux(),
+		token: []byte(o.Token), readToken: []byte(o.ReadToken), sessions: sessions{all: map[sessionKey]*session{}},
+		logins: newThrottle(), crossOrigin: http.NewCrossOriginProtection(),
+		readers: make(chan struct{}, maxReaders), heartbeat: heartbeat, patience: readerPatience,
+	}
+	s.life, s.end = context.WithCancel(context.Background())
+	s.ticker.make, s.ticker.viewers = s.picture, map[chan string]bool{}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
 	s.loaded.since(o.Catalog.Manifest())
 	s.routes()
+	s.pages()
+	if o.Metrics != nil {
+		s.mux.Handle("GET /metrics", o.Metrics)
+	}
 	return s
+}
+
+// Close ends the requests that take long, such as those which work on many events, and live views: a server that stops
+// waits for them.
+func (s *Server) Close() {
+	s.end()
+	s.ticker.close()
+}
+
+// whileOpen returns a context that ends with another one, or with Close.
+func (s *Server) whileOpen(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.life, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // routes is the whole HTTP surface.
@@ -49,10 +107,9 @@ func (s *Server) routes() {
 	})
 	s.mux.HandleFunc("GET /intents", s.intents)
 	s.mux.HandleFunc("GET /intents/{$}", s.intents)
-	s.mux.HandleFunc("GET /api/v1/events", s.events)
-	s.mux.HandleFunc("GET /api/v1/events/{id}", s.event)
-	s.mux.HandleFunc("POST /api/v1/events/{id}/replay", s.replay)
-	s.mux.HandleFunc("GET /api/v1/stats", s.stats)
+	for _, r := range s.api() {
+		s.mux.HandleFunc(r.method+" "+r.path, taking(r.serve, r.keys...))
+	}
 	s.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	s.mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	s.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
@@ -60,44 +117,48 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 }
 
+// taking refuses a query with other keys than these, which would be ignored: a
+// filter that is misspelt would choose too much.
+func taking(serve http.HandlerFunc, keys ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		for key := range r.URL.Query() {
+			if !slices.Contains(keys, key) {
+				refuse(w, http.StatusBadRequest, "bad_query", fmt.Sprintf("there is no %q in the query; it takes %q", key, keys))
+				return
+			}
+		}
+		serve(w, r)
+	}
+}
+
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != "/healthz" && !s.mayEnter(r) {
-		w.Header().Set("Www-Authenticate", "Bearer")
-		refuse(w, http.StatusUnauthorized, "unauthorized", "send the header Authorization: Bearer with the token of the admin side")
+	guard(w.Header())
+	if !open(r.URL.Path) {
+		v, ok := s.enter(r)
+		if !ok {
+			s.turnAway(w, r)
+			return
+		}
+		r = r.WithContext(context.WithValue(r.Context(), visitorOf{}, v))
+		if !s.permit(w, r, v) {
+			return
+		}
+	}
+	if changes(r) && !open(r.URL.Path) {
+		s.change(w, r)
 		return
 	}
-	if _, pattern := s.mux.Handler(r); pattern == "" {
-		s.refuseRoute(w, r)
-		return
+	s.serve(w, r)
+}
+
+// serve answers with a problem, or a page for people, where a handler of the standard library sends an error in plain text.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) (status int) {
+	e := &plainErrors{ResponseWriter: w}
+	s.mux.ServeHTTP(e, r)
+	if e.plain && e.status == http.StatusNotFound && wantsPage(r) {
+		s.errorPage(w, r, e.status, "There is no such page.")
+		return e.status
 	}
-	s.mux.ServeHTTP(w, r)
+	e.finish()
+	return cmp.Or(e.status, http.StatusOK)
 }
-
-// mayEnter compares in constant time.
-func (s *Server) mayEnter(r *http.Request) bool {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	return len(s.token) > 0 && strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare([]byte(token), s.token) == 1
-}
-
-// refuseRoute says what the mux says of a path or method without a handler, in
-// the form of all other errors.
-func (s *Server) refuseRoute(w http.ResponseWriter, r *http.Request) {
-	said := &verdict{header: w.Header(), status: http.StatusOK}
-	s.mux.ServeHTTP(said, r)
-	w.Header().Del("X-Content-Type-Options")
-	if said.status == http.StatusMethodNotAllowed {
-		refuse(w, said.status, "method_not_allowed", "use "+w.Header().Get("Allow"))
-		return
-	}
-	refuse(w, http.StatusNotFound, "not_found", "nothing listens on this path")
-}
-
-// verdict is an answer of which only the status and the headers are kept.
-type verdict struct {
-	header http.Header
-	status int
-}
-
-func (v *verdict) Header() http.Header         { return v.header }
-func (v *verdict) WriteHeader(status int)      { v.status = status }
-func (v *verdict) Write(b []byte) (int, error) { return len(b), nil }

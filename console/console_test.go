@@ -1,12 +1,15 @@
 package console
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,17 +23,32 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const token = "the token of the admin side"
+const (
+	token     = "the token of the admin side"
+	readToken = "the token for looking"
+)
+
+// buffer is a bytes.Buffer for several goroutines.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) { b.mu.Lock(); defer b.mu.Unlock(); return b.b.Write(p) }
+func (b *buffer) String() string              { b.mu.Lock(); defer b.mu.Unlock(); return b.b.String() }
 
 type admin struct {
 	*httptest.Server
 	t       testing.TB
 	queue   *queue.Queue
 	catalog *deploy.Catalog
+	handler *Server
 	ran     chan *queue.Event
+	log     *buffer
+	senders []sender // what Triggers returns
 }
 
-// start opens an admin side with two functions; ByeIntent fails.
+// start opens an admin side with three functions; ByeIntent fails for good, unless it runs a replay.
 func start(t testing.TB) *admin {
 	t.Helper()
 	hello := deploy.NewFunction("HelloIntent")
@@ -45,21 +63,67 @@ func start(t testing.TB) *admin {
 			t.Errorf("close queue: %v", err)
 		}
 	})
-	a := &admin{t: t, queue: q, catalog: deploy.NewCatalog(m), ran: make(chan *queue.Event, 10)}
+	a := &admin{t: t, queue: q, catalog: deploy.NewCatalog(m), ran: make(chan *queue.Event, 100), log: &buffer{}}
 	for _, f := range m.Functions {
-		if err := q.AddFunction(t.Context(), f.Name); err != nil {
+		if err := q.AddFunction(t.Context(), f.Name, queue.Retry{}); err != nil {
 			t.Fatal(err)
 		}
 		a.work(f.Name)
 	}
-	a.Server = httptest.NewServer(New(Options{Queue: q, Catalog: a.catalog, Token: token, Log: slog.New(slog.DiscardHandler)}))
-	t.Cleanup(a.Close)
+	a.handler = New(Options{
+		Queue: q, Catalog: a.catalog, Token: token, ReadToken: readToken, Log: slog.New(slog.NewTextHandler(a.log, nil)),
+		Triggers: a.triggers,
+	})
+	a.Server = httptest.NewServer(a.handler)
+	t.Cleanup(func() {
+		a.handler.Close()
+		a.Close()
+	})
 	return a
+}
+
+// triggers is what cmd hands over.
+func (a *admin) triggers(source string) (any, error) {
+	if source == "" {
+		return a.senders, nil
+	}
+	for _, t := range a.senders {
+		if t.Source == source {
+			return t, nil
+		}
+	}
+	return nil, queue.ErrNotFound
+}
+
+// serve says, as a worker does once a second, that it has functions.
+func (a *admin) serve(functions ...string) {
+	a.t.Helper()
+	beat := queue.Heartbeat{Worker: "w1", Node: "pi1"}
+	for _, f := range functions {
+		beat.Functions = append(beat.Functions, queue.FunctionLoad{Function: f, Slots: 4, Idle: 3})
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var beating sync.WaitGroup
+	beating.Go(func() {
+		tick := time.NewTicker(queue.HeartbeatTime)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			if err := a.queue.Beat(beat); err != nil {
+				a.t.Errorf("beat: %v", err)
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+			}
+		}
+	})
+	a.t.Cleanup(func() { cancel(); beating.Wait() })
+	within(a.t, "the worker is known", func() bool { return a.queue.Served(functions[0]) })
 }
 
 func (a *admin) work(function string) {
 	a.t.Helper()
-	feed, err := a.queue.Feed(function)
+	feed, err := a.queue.Feed(function, queue.Retry{})
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -79,8 +143,14 @@ func (a *admin) work(function string) {
 
 func (a *admin) handle(e *queue.Event) queue.Result {
 	a.ran <- e
-	if e.Function == "ByeIntent" {
-		return queue.Result{Outcome: queue.OutcomeFailed, Code: queue.CodeFunctionFailed, Message: "it broke"}
+	if e.Function == "ByeIntent" && e.ReplayOf == "" {
+		return queue.Result{Outcome: queue.OutcomeFailed, Code: queue.CodeFunctionFailed, Message: "it broke", Final: true}
+	}
+	if strings.HasPrefix(e.Function, "<") { // see hostile
+		if e.ReplayOf == "" {
+			return queue.Result{Outcome: queue.OutcomeFailed, Code: queue.CodeFunctionFailed, Message: attack(8), Final: true}
+		}
+		return queue.Result{Outcome: queue.OutcomeOK, Reply: []byte(attack(9))}
 	}
 	return queue.Result{Outcome: queue.OutcomeOK, Reply: []byte(`1`)}
 }
@@ -135,6 +205,10 @@ func (a *admin) send(r *http.Request, v any) response {
 	if err != nil {
 		a.t.Fatal(err)
 	}
+	described.check(a.t, r, response{res.StatusCode, res.Header}, b)
+	if v == nil {
+		return response{res.StatusCode, res.Header}
+	}
 	if text, ok := v.(*string); ok {
 		*text = string(b)
 	} else if err := json.Unmarshal(b, v); err != nil {
@@ -145,9 +219,10 @@ func (a *admin) send(r *http.Request, v any) response {
 
 func (a *admin) refused(method, path string, status int, code string) response {
 	a.t.Helper()
-	var got errorBody
+	var got Problem
 	res := a.do(method, path, &got)
-	if res.StatusCode != status || got.Error.Code != code || got.Error.Message == "" {
+	if res.StatusCode != status || got.Code != code || got.Detail == "" || got.Status != status || got.Title != http.StatusText(status) ||
+		res.Header.Get("Content-Type") != ProblemType {
 		a.t.Errorf("%s %s: got %d %+v, want %d %s", method, path, res.StatusCode, got, status, code)
 	}
 	return res
@@ -156,15 +231,15 @@ func (a *admin) refused(method, path string, status int, code string) response {
 func TestServer_LetsNobodyInWithoutTheToken(t *testing.T) {
 	t.Parallel()
 	a := start(t)
-	for _, path := range []string{"/", "/intents/", "/api/v1/events", "/api/v1/stats", "/debug/pprof/", "/nowhere", "/healthz/"} {
+	for _, path := range []string{"/", "/intents/", "/api/v1/events", "/api/v1/dead", "/api/v1/dead/1", "/api/v1/stats", "/debug/pprof/", "/nowhere", "/healthz/"} {
 		for _, given := range []string{"", "Bearer ", "Bearer wrong", "Basic " + token, token} {
 			r, err := http.NewRequest("GET", a.URL+path, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			r.Header.Set("Authorization", given)
-			var got errorBody
-			if res := a.send(r, &got); res.StatusCode != 401 || got.Error.Code != "unauthorized" || res.Header.Get("Www-Authenticate") != "Bearer" {
+			var got Problem
+			if res := a.send(r, &got); res.StatusCode != 401 || got.Code != "unauthorized" || res.Header.Get("Www-Authenticate") != "Bearer" {
 				t.Errorf("%s with %q: got %d %+v", path, given, res.StatusCode, got)
 			}
 		}
@@ -190,6 +265,8 @@ func TestServer_RefusesUnknownPathsAndMethods(t *testing.T) {
 	a := start(t)
 	a.refused("GET", "/nowhere", 404, "not_found")
 	a.refused("GET", "/api/v1/events/1/replays", 404, "not_found")
+	a.refused("GET", "/debug/pprof/strange", 404, "not_found")
+	a.refused("GET", "/debug/pprof/heap?seconds=x", 400, "bad_request")
 	res := a.refused("DELETE", "/api/v1/stats", 405, "method_not_allowed")
 	if got := res.Header.Get("Allow"); got != "GET, HEAD" {
 		t.Errorf("Allow: %s", got)
@@ -219,7 +296,7 @@ func TestIntents_AreListedAsThePrototypeDid(t *testing.T) {
 	}
 	a.catalog.Set(nil)
 	var got string
-	if a.do("GET", "/intents/", &got); got != `{"AvailableIntents":[]}` {
+	if a.do("GET", "/intents/", &got); got != `{"AvailableIntents":[]}`+"\n" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -228,12 +305,13 @@ func TestEvents_AreListedAndShownWithTheirAttempts(t *testing.T) {
 	t.Parallel()
 	a := start(t)
 	var none string
-	if a.do("GET", "/api/v1/events", &none); none != "[]" {
+	if a.do("GET", "/api/v1/events", &none); none != "[]\n" {
 		t.Errorf("got %s", none)
 	}
 	first, second := a.publish("HelloIntent"), a.publish("ByeIntent")
 	for query, want := range map[string]string{
-		"": second + first, "?limit=1": second, "?function=HelloIntent": first, "?source=nobody": "", "?kind=event": second + first, "?kind=call": "",
+		"": second + first, "?limit=1": second, "?function=HelloIntent": first, "?kind=event": second + first, "?kind=call": "",
+		"?since=2026-01-01T00:00:00Z": second + first, "?until=2026-01-01T00:00:00Z": "", "?since=" + url.QueryEscape(time.Now().Add(time.Hour).Format(time.RFC3339)): "",
 	} {
 		var list []queue.Record
 		a.do("GET", "/api/v1/events"+query, &list)
@@ -250,20 +328,29 @@ func TestEvents_AreListedAndShownWithTheirAttempts(t *testing.T) {
 		a.do("GET", "/api/v1/events/"+second, &record)
 		return len(record.Attempts) == 1
 	})
-	if record.State != "failed" || record.Attempts[0].Error != "it broke" || record.Source != "test" {
+	if record.State != queue.StateDead || record.Attempts[0].Error != "it broke" || record.Source != "test" {
 		t.Errorf("got %+v", record)
 	}
-	var failed []queue.Record
-	if a.do("GET", "/api/v1/events?state=failed", &failed); len(failed) != 1 || failed[0].ID != second {
-		t.Errorf("got %+v", failed)
+	var dead []queue.Record
+	if a.do("GET", "/api/v1/events?state=dead", &dead); len(dead) != 1 || dead[0].ID != second {
+		t.Errorf("got %+v", dead)
 	}
 }
 
 func TestEvents_RefusesQueriesThatMakeNoSense(t *testing.T) {
 	t.Parallel()
 	a := start(t)
-	for _, query := range []string{"limit=0", "limit=x", "limit=1001", "kind=events", "state=dead%00"} {
+	for _, query := range []string{"limit=0", "limit=x", "limit=1001", "kind=events", "state=dead%00", "since=1h", "until=x", "functon=Fetch"} {
 		a.refused("GET", "/api/v1/events?"+query, 400, "bad_query")
+	}
+	for _, query := range []string{"limit=0", "reason=strange", "all=perhaps", "since=1h", "state=dead"} {
+		a.refused("GET", "/api/v1/dead?"+query, 400, "bad_query")
+	}
+	a.refused("POST", "/api/v1/events/1/replay?too=Fetch", 400, "bad_query")
+	a.publish("HelloIntent")
+	for _, list := range []string{"/api/v1/events", "/api/v1/dead"} {
+		a.refused("GET", list+"?source=nobody", 404, "unknown_source")
+		a.refused("GET", list+"?function=Fetch", 404, "unknown_function")
 	}
 	a.refused("GET", "/api/v1/events/01JZZZZZZZZZZZZZZZZZZZZZZZ", 404, "not_found")
 	a.refused("GET", "/api/v1/events/%2e%2e%2f", 404, "not_found")
@@ -289,13 +376,107 @@ func TestReplay_RunsAnEventAgain(t *testing.T) {
 	a.refused("POST", "/api/v1/events/"+queue.NewID()+"/replay", 404, "not_found")
 }
 
-func TestStats_CountTheWorkOfEveryFunction(t *testing.T) {
+// die stores an event of ByeIntent and waits until it is a dead letter.
+func (a *admin) die() string {
+	a.t.Helper()
+	id := a.publish("ByeIntent")
+	within(a.t, "the event is dead", func() bool {
+		d, err := a.queue.DeadLetter(a.t.Context(), id)
+		return err == nil && d.State == queue.StateDead
+	})
+	return id
+}
+
+// letters are the ids of the dead letters that a query finds.
+func (a *admin) letters(query string) (ids []string) {
+	a.t.Helper()
+	var list []queue.DeadLetter
+	a.do("GET", "/api/v1/dead"+query, &list)
+	for _, d := range list {
+		ids = append(ids, d.ID)
+	}
+	return ids
+}
+
+func TestDead_AreListedAndShown(t *testing.T) {
 	t.Parallel()
 	a := start(t)
-	var got []queue.FunctionStats
-	a.do("GET", "/api/v1/stats", &got)
-	if len(got) != 3 || got[0].Function != "ByeIntent" {
-		t.Errorf("got %+v", got)
+	var none string
+	if a.do("GET", "/api/v1/dead", &none); none != "[]\n" {
+		t.Errorf("got %s", none)
+	}
+	first, second := a.die(), a.die()
+	for query, want := range map[string][]string{
+		"": {second, first}, "?limit=1": {second}, "?function=ByeIntent&source=test&reason=refused": {second, first}, "?function=HelloIntent": nil,
+		"?reason=exhausted": nil, "?until=2026-01-01T00:00:00Z": nil, "?since=2026-01-01T00:00:00Z&all=true": {second, first},
+	} {
+		if got := a.letters(query); !slices.Equal(got, want) {
+			t.Errorf("%q: got %v, want %v", query, got, want)
+		}
+	}
+	for _, name := range []string{first, "FUNKER_DEAD%2F1"} {
+		var got struct {
+			queue.DeadLetter
+			Event queue.Record `json:"event"`
+		}
+		a.do("GET", "/api/v1/dead/"+name, &got)
+		if got.ID != first || got.Reason != queue.ReasonRefused || got.Error != "it broke" || got.Event.ID != first || string(got.Event.Body) != "{}" {
+			t.Errorf("%s: got %+v", name, got)
+		}
+	}
+	a.refused("GET", "/api/v1/dead/"+a.publish("HelloIntent"), 404, "not_found")
+}
+
+func TestDead_AreReplayedAndDropped(t *testing.T) {
+	t.Parallel()
+	a := start(t)
+	first, second := a.die(), a.die()
+	var got queue.Replayed
+	res := a.do("POST", "/api/v1/dead/FUNKER_DEAD%2F1/replay", &got)
+	if e := a.event(); res.StatusCode != 202 || got.ID != first || e.ID != first || e.ReplayOf != "FUNKER_EVENTS/1" {
+		t.Errorf("got %d %+v, ran %+v", res.StatusCode, got, e)
+	}
+	within(t, "the replay has succeeded", func() bool { return len(a.letters("")) == 1 })
+	if got := a.letters("?all=1"); len(got) != 2 {
+		t.Errorf("with those that were replayed: %v", got)
+	}
+	within(t, "the event is not dead any more", func() bool {
+		r, err := a.queue.Get(t.Context(), first)
+		return err == nil && r.State == queue.StateOK
+	})
+	a.refused("POST", "/api/v1/dead/FUNKER_DEAD%2F1/replay", 409, "not_dead")
+	a.refused("POST", "/api/v1/dead/"+second+"/replay?to=nobody", 404, "unknown_function")
+	if res := a.do("DELETE", "/api/v1/dead/"+second, nil); res.StatusCode != 204 {
+		t.Errorf("drop: got %d", res.StatusCode)
+	}
+	a.refused("DELETE", "/api/v1/dead/"+second, 404, "not_found")
+	a.refused("POST", "/api/v1/dead/"+second+"/replay", 404, "not_found")
+	if got := a.letters(""); len(got) != 0 {
+		t.Errorf("left: %v", got)
+	}
+	if r, err := a.queue.Get(t.Context(), second); err != nil || r.State != queue.StateDropped {
+		t.Errorf("the event is %+v, %v", r, err)
+	}
+}
+
+func TestStats_CountTheWorkOfEveryFunctionAndBalance(t *testing.T) {
+	t.Parallel()
+	a := start(t)
+	a.publish("HelloIntent")
+	a.die()
+	var got stats
+	within(t, "both have ended", func() bool {
+		a.do("GET", "/api/v1/stats", &got)
+		return got.Balance != nil && got.Balance.Succeeded == 1
+	})
+	if len(got.Functions) != 3 || got.Functions[0].Function != "ByeIntent" || got.Functions[0].Dead[queue.ReasonRefused] != 1 {
+		t.Errorf("got %+v", got.Functions)
+	}
+	if got.Usage.Free == 0 || len(got.Usage.Streams) != 2 {
+		t.Errorf("usage: got %+v", got.Usage)
+	}
+	if want := (queue.Balance{Accepted: 2, Succeeded: 1, Dead: 1}); *got.Balance != want {
+		t.Errorf("got %+v, want %+v", *got.Balance, want)
 	}
 }
 
@@ -310,7 +491,7 @@ func TestServer_ServesProfilesAndItsHealth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.send(r, &body); body != `{"status":"ok"}` {
+	if a.send(r, &body); body != `{"status":"ok"}`+"\n" {
 		t.Errorf("got %s", body)
 	}
 }
@@ -318,14 +499,41 @@ func TestServer_ServesProfilesAndItsHealth(t *testing.T) {
 // within polls until the condition holds.
 func within(t testing.TB, what string, condition func() bool) {
 	t.Helper()
+	withinTime(t, 10*time.Second, what, condition)
+}
+
+func withinTime(t testing.TB, limit time.Duration, what string, condition func() bool) {
+	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(limit)
 	for !condition() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not within 10s: %s", what)
+			t.Fatalf("not within %s: %s", limit, what)
+		}
+	}
+}
+
+func TestTriggers_AreServedAsTheyAreHandedOver(t *testing.T) {
+	t.Parallel()
+	s := New(Options{Catalog: deploy.NewCatalog(nil), Token: token, Triggers: func(source string) (any, error) {
+		if source == "gone" {
+			return nil, queue.ErrNotFound
+		}
+		return "of " + source, nil
+	}})
+	for path, want := range map[string]string{
+		"/api/v1/triggers": `"of "`, "/api/v1/triggers/github-acme": `"of github-acme"`, "/api/v1/triggers/gone": `"no_trigger"`,
+		"/api/v1/triggers?x=1": `"bad_query"`,
+	} {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest("GET", path, nil)
+		r.Header.Set("Authorization", "Bearer "+token)
+		s.ServeHTTP(w, r)
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: got %d %s", path, w.Code, w.Body)
 		}
 	}
 }

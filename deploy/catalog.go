@@ -1,17 +1,23 @@
 package deploy
 
-import "sync/atomic"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Catalog is the manifest in force. It is read on every request and replaced as
 // a whole, without locks; a reader that needs two answers that agree takes one
 // Manifest and asks that twice.
 type Catalog struct {
 	current atomic.Pointer[Manifest]
+
+	mu      sync.Mutex
+	changed chan struct{}
 }
 
 // NewCatalog returns a Catalog that holds m, or an empty manifest when m is nil.
 func NewCatalog(m *Manifest) *Catalog {
-	c := &Catalog{}
+	c := &Catalog{changed: make(chan struct{})}
 	c.Set(m)
 	return c
 }
@@ -19,10 +25,22 @@ func NewCatalog(m *Manifest) *Catalog {
 // Manifest returns the manifest in force, never nil. It must not be changed.
 func (c *Catalog) Manifest() *Manifest { return c.current.Load() }
 
+// Changed returns a channel that is closed when the next Set has happened. Who
+// follows the manifest asks for it before reading Manifest, and misses nothing.
+func (c *Catalog) Changed() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changed
+}
+
 // Set puts m in force; nil means an empty manifest.
 func (c *Catalog) Set(m *Manifest) {
 	if m == nil {
 		m = &Manifest{}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.current.Store(m)
+	close(c.changed)
+	c.changed = make(chan struct{})
 }

@@ -50,3 +50,24 @@ func TestReadersOfACatalogSeeOneManifestOrTheOther(t *testing.T) {
 	}
 	readers.Wait()
 }
+
+func TestWhoFollowsACatalogHearsOfEachManifest(t *testing.T) {
+	c := deploy.NewCatalog(nil)
+	for range 3 {
+		changed, next := c.Changed(), &deploy.Manifest{}
+		select {
+		case <-changed:
+			t.Fatal("heard of a change before there was one")
+		default:
+		}
+		c.Set(next)
+		select {
+		case <-changed:
+		default:
+			t.Fatal("did not hear of the change")
+		}
+		if c.Manifest() != next {
+			t.Error("heard of the change before it was in force")
+		}
+	}
+}

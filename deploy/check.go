@@ -107,9 +107,13 @@ func isHost(host string) bool {
 
 var secretName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?$`)
 
-func checkSecretName(s string) (string, error) {
+func checkSecretName(s string) (string, error) { return checkDockerName(s, "secret") }
+
+func checkConfigName(s string) (string, error) { return checkDockerName(s, "config") }
+
+func checkDockerName(s, kind string) (string, error) {
 	if !secretName.MatchString(s) {
-		return "", errors.New("is not the name of a Docker secret: use up to 64 letters, digits and - _ . between them")
+		return "", fmt.Errorf("is not the name of a Docker %s: use up to 64 letters, digits and - _ . between them", kind)
 	}
 	return s, nil
 }

@@ -8,10 +8,11 @@ import (
 	"testing"
 
 	"github.com/funker-dispatch/funker-dispatch/deploy"
+	"github.com/funker-dispatch/funker-dispatch/trigger"
 )
 
-// manualPage returns docs/manifest.md, and a folder with the secret file that
-// its examples name.
+// manualPage returns docs/manifest.md, and a folder with the secret files
+// that its examples name.
 func manualPage(t *testing.T) (page, dir string) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("..", "docs", "manifest.md"))
@@ -22,7 +23,10 @@ func manualPage(t *testing.T) (page, dir string) {
 	if err := os.Mkdir(filepath.Join(dir, "secrets"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(dir, "secrets", "github"), "swordfish")
+	for _, m := range regexp.MustCompile(`secrets/([\w-]+)`).FindAllStringSubmatch(string(data), -1) {
+		// Good for every kind: Standard Webhooks wants 24 to 64 bytes in base64.
+		writeFile(t, filepath.Join(dir, "secrets", m[1]), "whsec_"+strings.Repeat("swordfis", 4)+"swordfishys=")
+	}
 	return string(data), dir
 }
 
@@ -49,14 +53,18 @@ func TestEveryExampleOfTheManualParsesWithoutWarnings(t *testing.T) {
 
 func TestTheManualHasEveryKey(t *testing.T) {
 	page, dir := manualPage(t)
-	for _, text := range []string{
+	texts := []string{
 		"{zzzzzz: }",
 		"functions: {F: {zzzzzz: }}",
 		"functions: {F: {retry: {zzzzzz: }}}",
-		"triggers: [{alexa: id, insecure: true, zzzzzz: }]",
-		"functions: {F: }\ntriggers: [{github: a, function: F, insecure: true, zzzzzz: }]",
+		"functions: {F: {resources: {zzzzzz: }}}",
+		"functions: {F: }\ntriggers: [{webhook: a, function: F, secret-file: secrets/webhook, hmac: {header: X, zzzzzz: }}]",
 		"services: [{type: alexa, service: F, zzzzzz: }]",
-	} {
+	}
+	for _, kind := range trigger.Kinds() {
+		texts = append(texts, "functions: {F: }\ntriggers: [{"+kind+": a, function: F, insecure: true, zzzzzz: }]")
+	}
+	for _, text := range texts {
 		faults := faultsIn(t, text, dir)
 		_, known, ok := strings.Cut(faults[0].Message, "use one of ")
 		if !ok || len(faults) != 1 {

@@ -37,6 +37,7 @@ func (f Faults) Error() string {
 // report collects the faults and warnings of one file.
 type report struct {
 	file     string
+	source   []rune // the text
 	faults   Faults
 	warnings []string
 }

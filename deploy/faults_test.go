@@ -62,7 +62,7 @@ triggers:
     secret-file: missing
     path: github
     function: CommitFetch
-  - gitlab: acme
+  - s3: acme
   - github: widgets
     path: /alexa
     insecure: true
@@ -74,12 +74,11 @@ trigger: []
 		`5:14: timeout "30" has no unit: write 30s for seconds, or use ms, m or h`,
 		`6:18: concurrency is 0: write a whole number from 1 to 1000`,
 		`7:3: "HelloIntent" is twice in functions, first in line 3: remove or rename one`,
-		`10:5: nothing verifies the alexa trigger: add verify: id-only`,
 		`11:34: intent "AMAZON.HelpIntent": there is no function "HeloIntent": did you mean "HelloIntent"?`,
 		`13:18: does not exist: create it or correct the path`,
 		`14:11: path "github" does not begin with /: add it`,
 		`15:15: function: there is no function "CommitFetch": add it to functions`,
-		`16:5: unknown trigger kind "gitlab": this version knows alexa and github`,
+		`16:5: s3 sends nothing by itself: its events come through a trigger of the kind sns, eventbridge or minio`,
 		`18:5: path /alexa belongs to the trigger of line 10: give this one another path`,
 		`21:1: unknown key "trigger" in the manifest: did you mean "triggers"?`,
 	)
@@ -152,8 +151,6 @@ func TestFaultsInSettingsOfFunctionsSayWhatToDo(t *testing.T) {
 func TestFaultsInTriggersSayWhatToDo(t *testing.T) {
 	long := strings.Repeat("x", 64)
 	for entry, want := range map[string]string{
-		`alexa: id`:                                                                    `nothing verifies the alexa trigger: add verify: id-only (whoever knows the skill id may call), or insecure: true`,
-		`alexa: id, insecure: false`:                                                   `nothing verifies the alexa trigger`,
 		`alexa: id, verify: certificate`:                                               `verify "certificate" is unknown: use id-only`,
 		`alexa: id, verify: id-only, insecure: true`:                                   `insecure: true and verify exclude each other`,
 		`alexa: , verify: id-only`:                                                     `the alexa trigger has no skill id`,
@@ -192,10 +189,14 @@ func TestFaultsInTriggersSayWhatToDo(t *testing.T) {
 		`github: acme, function: F, insecure: true, path: /x/../functions/F`:           `is not in its shortest form: write /functions/F`,
 		`github: acme, function: F, insecure: true, path: "/a{b}"`:                     `has other characters than`,
 		`github: acme, function: F, insecure: true, path: /` + strings.Repeat(long, 4): `is longer than 255 bytes`,
-		`gitlab: acme, function: F`:                                                    `unknown trigger kind "gitlab": this version knows alexa and github`,
-		`sns: topic`:                                                                   `unknown trigger kind "sns": this version knows alexa and github`,
+		`cloudwatch: acme, function: F`:                                                `cloudwatch sends nothing by itself: its events come through a trigger of the kind sns, eventbridge or firehose`,
 		`gihtub: acme`:                                                                 `unknown trigger kind "gihtub": did you mean "github"?`,
-		`path: /x`:                                                                     `the trigger has no kind: begin it with alexa: <skill id> or github: <name>`,
+		`github: a, insecure: true, function: F, routes: [{function: F}]`:              `function and routes exclude each other`,
+		`github: a, insecure: true, routes: []`:                                        `routes has 0 entries: write 1 to 32`,
+		`github: a, insecure: true, routes: [{events: [push]}]`:                        `the route has no function: add function: <name>`,
+		`github: a, insecure: true, routes: [{function: F}, {function: F}]`:            `function "F" has two routes: make one of them`,
+		`github: a, secret-file: [], function: F`:                                      `secret-file names 0 files: name 1 to 8`,
+		`path: /x`: `the trigger has no kind: begin it with alexa: <skill id>, or with one of `,
 	} {
 		t.Run(entry, func(t *testing.T) {
 			faults := faultsOf(t, "functions: {F: }\ntriggers:\n- {"+entry+"}\n")
@@ -346,5 +347,31 @@ func TestASecretFileThatCannotServeIsRefused(t *testing.T) {
 	} {
 		faults := faultsIn(t, "functions: {F: }\ntriggers:\n- github: acme\n  function: F\n  secret-file: "+file+"\n", dir)
 		wantFaults(t, faults, "5:16: "+want)
+	}
+}
+
+func TestASecretFileThatHoldsMoreThanTheSecretIsAWarning(t *testing.T) {
+	dir := t.TempDir()
+	for content, want := range map[string]string{
+		"key":           "",
+		"key\r\n\n":     "",
+		"two words\n":   "",
+		"key \n":        "has blanks before or behind the secret",
+		"\tkey":         "has blanks before or behind the secret",
+		"\nkey":         "has several lines",
+		"key\nanother":  "has several lines",
+		"\ufeffkey\r\n": "begins with a byte order mark",
+	} {
+		writeFile(t, filepath.Join(dir, "key"), content)
+		m, err := deploy.Parse("f.yaml", []byte("functions: {F: }\ntriggers:\n- {github: a, function: F, secret-file: key}\n"), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case want == "" && len(m.Warnings) != 0, want != "" && len(m.Warnings) != 1:
+			t.Errorf("%q: got %q", content, m.Warnings)
+		case want != "" && (!strings.HasPrefix(m.Warnings[0], "f.yaml:3:41: secret-file ") || !strings.Contains(m.Warnings[0], want) || strings.Contains(m.Warnings[0], "another")):
+			t.Errorf("%q: got %q, want %q", content, m.Warnings, want)
+		}
 	}
 }

@@ -16,7 +16,7 @@ const (
 	maxAttempts    = 100
 	maxTimeout     = 24 * time.Hour
 
-	// maxEventAge stays below the 48 h for which the queue keeps a retry.
+	// maxEventAge is far below the age at which a stream drops its messages.
 	maxEventAge = 47 * time.Hour
 )
 
@@ -38,6 +38,12 @@ func (r *manifestReader) function(e entry) *Function {
 		"retry":       func(n ast.Node) { f.Retry = r.retry(n) },
 		"env":         func(n ast.Node) { f.Env = r.env(n) },
 		"secrets":     func(n ast.Node) { f.Secrets = r.texts(n, "secrets", "[api-key]", checkSecretName) },
+		"configs":     func(n ast.Node) { f.Configs = r.texts(n, "configs", "[settings]", checkConfigName) },
+		"labels":      func(n ast.Node) { f.Labels = r.labels(n) },
+		"resources":   func(n ast.Node) { f.Resources = r.resources(n) },
+		"input":       func(n ast.Node) { f.Input = r.input(n) },
+		"payload":     func(n ast.Node) { f.Payload = r.payload(n) },
+		"command":     func(n ast.Node) { f.Command = r.command(n) },
 		"constraints": func(n ast.Node) {
 			f.Constraints = r.texts(n, "constraints", "[node.labels.arch==arm]", checkConstraint)
 		},
@@ -58,7 +64,7 @@ func (r *manifestReader) agreement(f *Function, settings []entry) {
 			if f.Lifecycle == LifecycleOneShot && f.Concurrency > 1 {
 				r.fault(e.at, "concurrency is %d, but a one-shot task takes one connection: write 1, or lifecycle: server", f.Concurrency)
 			}
-		case "replicas", "env", "secrets", "constraints":
+		case "command", "replicas", "env", "secrets", "configs", "constraints", "labels", "resources":
 			if f.Image == "" {
 				r.warn(e.at, "%s has no effect on a function without image, which is only called", e.key)
 			}
@@ -85,6 +91,18 @@ func (r *manifestReader) lifecycle(n ast.Node) Lifecycle {
 		r.fault(at(n), "lifecycle %q is unknown: %s", s, suggest(s, known))
 	}
 	return LifecycleAuto
+}
+
+func (r *manifestReader) payload(n ast.Node) Payload {
+	s, ok := r.text(n, "payload")
+	switch p := Payload(s); p {
+	case PayloadPlain, PayloadCloudEvents:
+		return p
+	}
+	if ok {
+		r.fault(at(n), "payload %q is unknown: %s", shorten(s), suggest(s, []string{string(PayloadPlain), string(PayloadCloudEvents)}))
+	}
+	return PayloadPlain
 }
 
 func (r *manifestReader) replicas(n ast.Node) Replicas {
@@ -124,26 +142,51 @@ func (r *manifestReader) retry(n ast.Node) Retry {
 	return retry
 }
 
+// command reads arguments, which may be there twice.
+func (r *manifestReader) command(n ast.Node) []string {
+	var all []string
+	for _, item := range r.items(n, "command", "[function, hello]") {
+		if s, ok := r.text(item, "an argument of command"); ok {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
 // env reads the environment. Its values may be secret and are never quoted.
 func (r *manifestReader) env(n ast.Node) map[string]string {
-	env := map[string]string{}
-	for _, e := range r.entries(n, "env") {
-		if e.key == "" || strings.ContainsAny(e.key, "=\x00") || !printable(e.key) {
-			r.fault(e.at, "env: %q cannot name a variable: use letters, digits and _", shorten(e.key))
+	return r.pairs(n, "env", func(key string) string {
+		if strings.ContainsAny(key, "=\x00") || !printable(key) {
+			return "cannot name a variable: use letters, digits and _"
+		}
+		return ""
+	})
+}
+
+// pairs reads a mapping of texts. check says what is wrong with a key that is not empty.
+func (r *manifestReader) pairs(n ast.Node, what string, check func(key string) string) map[string]string {
+	all := map[string]string{}
+	for _, e := range r.entries(n, what) {
+		fault := "is no name: write one"
+		if e.key != "" {
+			fault = check(e.key)
+		}
+		if fault != "" {
+			r.fault(e.at, "%s: %q %s", what, shorten(e.key), fault)
 		}
 		value, ok := scalar(e.value)
 		switch {
 		case isNull(e.value):
-			r.fault(e.at, `env: %q has no value: write "" for an empty one`, shorten(e.key))
+			r.fault(e.at, `%s: %q has no value: write "" for an empty one`, what, shorten(e.key))
 		case !ok:
-			r.fault(at(e.value), "env: the value of %q must be a text, not %s", shorten(e.key), kind(e.value))
+			r.fault(at(e.value), "%s: the value of %q must be a text, not %s", what, shorten(e.key), kind(e.value))
 		case strings.ContainsRune(value, 0):
-			r.fault(at(e.value), "env: the value of %q has a NUL, which an environment cannot hold: remove it", shorten(e.key))
+			r.fault(at(e.value), "%s: the value of %q has a NUL, which it cannot hold: remove it", what, shorten(e.key))
 		}
-		env[e.key] = value
+		all[e.key] = value
 	}
-	if len(env) == 0 {
+	if len(all) == 0 {
 		return nil
 	}
-	return env
+	return all
 }

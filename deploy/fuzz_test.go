@@ -49,17 +49,24 @@ func checkPromises(t *testing.T, m *deploy.Manifest) {
 		}
 	}
 	for _, trigger := range m.Triggers {
+		byAmazon := !trigger.Insecure && !trigger.IDOnly && (len(trigger.SkillIDs) > 0 || len(trigger.Topics) > 0)
 		if found, ok := m.Trigger(trigger.Path); !ok || found != trigger {
 			t.Errorf("trigger %+v is not found by its path", trigger)
 		}
 		checks := 0
-		for _, check := range []bool{trigger.Insecure, trigger.IDOnly, len(trigger.Secret) > 0} {
+		bySecret := len(trigger.Secrets)+len(trigger.SigningSecrets) > 0 && !trigger.RawDelivery
+		for _, check := range []bool{trigger.Insecure, trigger.IDOnly, byAmazon, bySecret} {
 			if check {
 				checks++
 			}
 		}
 		if checks != 1 {
 			t.Errorf("trigger %+v has %d ways of being verified, want 1", trigger, checks)
+		}
+		for _, route := range trigger.Routes {
+			if _, ok := m.Function(route.Function); !ok {
+				t.Errorf("trigger %+v names a function that does not exist", trigger)
+			}
 		}
 		for _, name := range trigger.Intents {
 			if _, ok := m.Function(name); !ok {

@@ -3,7 +3,11 @@
 // services.json, and is refused whole, with every fault and its line.
 package deploy
 
-import "time"
+import (
+	"time"
+
+	"github.com/funker-dispatch/funker-dispatch/trigger"
+)
 
 // Values that apply where the manifest is silent.
 const (
@@ -19,6 +23,10 @@ type Manifest struct {
 	Functions []*Function // in the order of the file
 	Triggers  []*Trigger  // in the order of the file
 
+	// Partial says that the text has faults and this is what can be used of it: see Salvage. Whoever removes what the
+	// manifest does not name must leave everything alone then.
+	Partial bool
+
 	// Warnings are remarks for the operator ("file:line:column: text") on what
 	// is allowed and yet probably not meant, such as a trigger left out.
 	Warnings []string
@@ -33,6 +41,9 @@ func (m *Manifest) Function(name string) (*Function, bool) {
 	}
 	return nil, false
 }
+
+// Deploys reports whether a function has an image, of which a service is made.
+func (m *Manifest) Deploys() bool { return len(deployed(m.Functions)) > 0 }
 
 // Trigger finds the trigger that listens on path, such as "/github/acme".
 func (m *Manifest) Trigger(path string) (*Trigger, bool) {
@@ -68,12 +79,33 @@ type Function struct {
 	Lifecycle   Lifecycle
 	Concurrency int           // connections that one task takes at a time, 1 to 1000
 	Timeout     time.Duration // of one attempt; Trigger.Timeout also holds where a sender waits
+	Input       []string      // members of the payload that the function gets; nil means the whole payload
+	Payload     Payload       // in what the function gets its payload
 
 	Replicas    Replicas
 	Retry       Retry
 	Env         map[string]string // environment of the tasks; may hold what is not for logs
 	Secrets     []string          // names of Docker secrets
+	Configs     []string          // names of Docker configs
+	Command     []string          // arguments of the image's entry point, in place of those it has; nil: those
 	Constraints []string          // Swarm placement, such as "node.labels.arch==arm"
+	Labels      map[string]string // of the service
+	Resources   Resources
+}
+
+// Payload says in what a function gets its payload.
+type Payload string
+
+// What a payload can be in.
+const (
+	PayloadPlain       Payload = "plain"       // nothing
+	PayloadCloudEvents Payload = "cloudevents" // a CloudEvent in JSON, as its data
+)
+
+// Resources is the most that one task may take. 0 means no limit.
+type Resources struct {
+	NanoCPUs int64 // billionths of a CPU
+	Memory   int64 // bytes
 }
 
 // Replicas bounds the number of tasks of a function that has an Image.
@@ -82,10 +114,10 @@ type Replicas struct{ Min, Max int }
 // Retry says how often and until when an event is tried. A call whose sender
 // waits is never tried again.
 type Retry struct {
-	Attempts int           // the first one included
-	Initial  time.Duration // wait before the second attempt
-	Max      time.Duration // longest wait between two attempts
-	MaxAge   time.Duration // age of the event at which it is given up
+	Attempts int           `json:"attempts"` // the first one included
+	Initial  time.Duration `json:"initial"`  // wait before the second attempt
+	Max      time.Duration `json:"max"`      // longest wait between two attempts
+	MaxAge   time.Duration `json:"max_age"`  // age of the event at which it is given up
 }
 
 // NewFunction returns a function with every setting at its default, as a null
@@ -96,6 +128,7 @@ func NewFunction(name string) *Function {
 		Lifecycle:   LifecycleAuto,
 		Concurrency: 1,
 		Timeout:     DefaultTimeout,
+		Payload:     PayloadPlain,
 		Replicas:    Replicas{Min: 1, Max: 1},
 		Retry:       Retry{Attempts: 8, Initial: time.Second, Max: 10 * time.Minute, MaxAge: 24 * time.Hour},
 	}
@@ -107,30 +140,42 @@ func (f *Function) Slots() int {
 	return max(1, f.Concurrency) * max(1, len(f.Addresses))
 }
 
-// Kinds of triggers.
-const (
-	KindAlexa  = "alexa"
-	KindGitHub = "github"
-)
-
 // Trigger is a sender that may call, and what its events run. Every Trigger of
-// a parsed manifest is verified by Secret, by IDOnly or, on the operator's own
-// word, not at all (Insecure); exactly one of the three is set.
+// a parsed manifest is verified in a way that its kind has or, on the operator's
+// own word, not at all (Insecure); never both.
 type Trigger struct {
-	Kind     string
-	Name     string // tells triggers of one kind apart; may be "" for KindAlexa
-	Path     string // of the URL, unique in the manifest
-	Function string // "" only for KindAlexa: then the intent alone decides
+	trigger.Config        // who the sender is, and what becomes of its requests
+	Name           string // tells triggers of one kind apart; may be "" for alexa
+	Path           string // of the URL, unique in the manifest
 
-	SkillIDs []string          // KindAlexa: skills that may call; empty only when Insecure
-	Intents  map[string]string // KindAlexa: function of an intent, where their names differ
-	Apology  string            // KindAlexa: spoken when the function fails or is late
-	Timeout  time.Duration     // KindAlexa: the sender stops waiting soon after; 0 for others
-	Events   []string          // KindGitHub: events that run the function; empty means all
+	Routes []Route // what an event runs: all whose filters it passes; at least one, none for alexa
 
-	Secret   Secret
-	IDOnly   bool // KindAlexa: believe whoever knows the skill id
-	Insecure bool // believe everybody
+	Function string            // alexa: of what has no function of its own; "": nothing
+	Intents  map[string]string // alexa: function of an intent, where their names differ
+	Apology  string            // alexa: spoken when the function fails or is late
+	Timeout  time.Duration     // alexa: the sender stops waiting soon after; 0 for others
+
+	// Closed is why nobody may call, "" for every trigger of a manifest that is not Partial. A closed trigger may lack
+	// anything but its kind and path.
+	Closed string
+}
+
+// Route is one function that the events of a trigger run.
+type Route struct {
+	Function string
+	Filter   Filter
+}
+
+// Filter says which events run a function: those that meet all of it. An empty
+// field asks for nothing, so the zero value lets all through. NewMatcher makes it
+// ready to be asked.
+type Filter struct {
+	Events       []string // names of events
+	Repositories []string // patterns of "owner/name"; forges only, as are Branches
+	Branches     []string // patterns of names
+	Buckets      []string // patterns of names; senders of storage events only, as are Keys
+	Keys         []string // patterns of keys; one that ends with / is a prefix
+	If           string   // CEL expression over event, source, headers and body
 }
 
 // Source is the name of the trigger in events and in the log: "alexa",

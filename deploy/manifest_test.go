@@ -3,6 +3,7 @@ package deploy_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/funker-dispatch/funker-dispatch/deploy"
+	"github.com/funker-dispatch/funker-dispatch/trigger"
 )
 
 // mustParse parses a manifest whose secret file is "key".
@@ -51,7 +53,13 @@ functions:
     retry: {attempts: 3, initial: 2s, max: 5m, max-age: 12h}
     env: {GREETING: hello, PORT: 8080, DEBUG: true, EMPTY: ""}
     secrets: [api-key]
+    configs: [greetings]
+    command: [serve, serve]
     constraints: [node.labels.arch==arm]
+    labels: {team: kitchen}
+    resources: {cpus: 0.5, memory: 128MiB}
+    input: [session, request]
+    payload: cloudevents
   CommitFetch:
     addresses: [127.0.0.1, "10.0.0.7:7000", "::1", "[::2]:80", fetch.internal]
     lifecycle: one-shot
@@ -79,24 +87,29 @@ func TestEverySettingOfAManifestIsRead(t *testing.T) {
 			{
 				Name: "HelloIntent", Image: "registry.example.org/hello:1.0",
 				Lifecycle: deploy.LifecycleServer, Concurrency: 4, Timeout: 6500 * time.Millisecond,
-				Replicas:    deploy.Replicas{Min: 0, Max: 8},
-				Retry:       deploy.Retry{Attempts: 3, Initial: 2 * time.Second, Max: 5 * time.Minute, MaxAge: 12 * time.Hour},
-				Env:         map[string]string{"GREETING": "hello", "PORT": "8080", "DEBUG": "true", "EMPTY": ""},
-				Secrets:     []string{"api-key"},
-				Constraints: []string{"node.labels.arch==arm"},
+				Replicas: deploy.Replicas{Min: 0, Max: 8},
+				Retry:    deploy.Retry{Attempts: 3, Initial: 2 * time.Second, Max: 5 * time.Minute, MaxAge: 12 * time.Hour},
+				Env:      map[string]string{"GREETING": "hello", "PORT": "8080", "DEBUG": "true", "EMPTY": ""},
+				Secrets:  []string{"api-key"},
+				Configs:  []string{"greetings"},
+				Command:  []string{"serve", "serve"}, Constraints: []string{"node.labels.arch==arm"},
+				Labels:    map[string]string{"team": "kitchen"},
+				Resources: deploy.Resources{NanoCPUs: 500_000_000, Memory: 128 << 20},
+				Input:     []string{"session", "request"},
+				Payload:   deploy.PayloadCloudEvents,
 			},
 			deploy.NewFunction("CommitFetch"),
 			deploy.NewFunction("AMAZON.HelpIntent"),
 		},
 		Triggers: []*deploy.Trigger{
 			{
-				Kind: "alexa", Name: "home", Path: "/alexa/home", Function: "HelloIntent",
-				SkillIDs: []string{"amzn1.ask.skill.one"}, Intents: map[string]string{"AMAZON.StopIntent": "HelloIntent"},
-				IDOnly: true, Apology: "Not now.", Timeout: 5 * time.Second,
+				Config: trigger.Config{Kind: "alexa", SkillIDs: []string{"amzn1.ask.skill.one"}, IDOnly: true},
+				Name:   "home", Path: "/alexa/home", Function: "HelloIntent",
+				Intents: map[string]string{"AMAZON.StopIntent": "HelloIntent"}, Apology: "Not now.", Timeout: 5 * time.Second,
 			},
 			{
-				Kind: "github", Name: "acme", Path: "/hooks/acme", Function: "CommitFetch",
-				Events: []string{"push", "pull_request"}, Secret: deploy.Secret("swordfish"),
+				Config: trigger.Config{Kind: "github", Secrets: []trigger.Secret{[]byte("swordfish")}}, Name: "acme", Path: "/hooks/acme",
+				Routes: []deploy.Route{{Function: "CommitFetch", Filter: deploy.Filter{Events: []string{"push", "pull_request"}}}},
 			},
 		},
 	}
@@ -108,19 +121,26 @@ func TestEverySettingOfAManifestIsRead(t *testing.T) {
 // equal compares manifests, and shows them readably where they differ.
 func equal(t *testing.T, got, want *deploy.Manifest) {
 	t.Helper()
+	if different := differs(got, want); different != "" {
+		t.Error(different)
+	}
+}
+
+// differs shows two manifests, "" when they are equal.
+func differs(got, want *deploy.Manifest) string {
 	if reflect.DeepEqual(got, want) {
-		return
+		return ""
 	}
 	g, _ := json.MarshalIndent(got, "", " ")
 	w, _ := json.MarshalIndent(want, "", " ")
-	t.Errorf("got %s\nwant %s", g, w)
+	return fmt.Sprintf("got %s\nwant %s", g, w)
 }
 
 func TestAFunctionWithoutSettingsHasAllDefaults(t *testing.T) {
 	m := mustParse(t, "functions:\n  Bare:\n  Empty: {}\n")
 	for i, name := range []string{"Bare", "Empty"} {
 		want := &deploy.Function{
-			Name: name, Lifecycle: deploy.LifecycleAuto, Concurrency: 1, Timeout: 30 * time.Second,
+			Name: name, Lifecycle: deploy.LifecycleAuto, Concurrency: 1, Timeout: 30 * time.Second, Payload: deploy.PayloadPlain,
 			Replicas: deploy.Replicas{Min: 1, Max: 1},
 			Retry:    deploy.Retry{Attempts: 8, Initial: time.Second, Max: 10 * time.Minute, MaxAge: 24 * time.Hour},
 		}
@@ -141,10 +161,13 @@ triggers:
 		Functions: []*deploy.Function{deploy.NewFunction("Fetch")},
 		Triggers: []*deploy.Trigger{
 			{
-				Kind: "alexa", Path: "/alexa", SkillIDs: []string{"id-one", "id-two"}, IDOnly: true,
+				Config: trigger.Config{Kind: "alexa", SkillIDs: []string{"id-one", "id-two"}, IDOnly: true}, Path: "/alexa",
 				Apology: deploy.DefaultApology, Timeout: 6500 * time.Millisecond,
 			},
-			{Kind: "github", Name: "acme.org", Path: "/github/acme.org", Function: "Fetch", Insecure: true},
+			{
+				Config: trigger.Config{Kind: "github", Insecure: true}, Name: "acme.org", Path: "/github/acme.org",
+				Routes: []deploy.Route{{Function: "Fetch"}},
+			},
 		},
 	})
 }
@@ -220,12 +243,13 @@ func TestFunctionsAndTriggersAreFoundByNameAndPath(t *testing.T) {
 }
 
 func TestTheSourceOfATriggerIsItsKindAndName(t *testing.T) {
-	for want, trigger := range map[string]deploy.Trigger{
-		"alexa":       {Kind: "alexa"},
-		"alexa-home":  {Kind: "alexa", Name: "home"},
-		"github-acme": {Kind: "github", Name: "acme"},
+	for want, c := range map[string]struct{ kind, name string }{
+		"alexa":       {"alexa", ""},
+		"alexa-home":  {"alexa", "home"},
+		"github-acme": {"github", "acme"},
 	} {
-		if got := trigger.Source(); got != want {
+		hook := deploy.Trigger{Config: trigger.Config{Kind: c.kind}, Name: c.name}
+		if got := hook.Source(); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
@@ -262,7 +286,7 @@ func TestLoadReadsAFileAndTheSecretsBesideIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := string(m.Triggers[1].Secret); got != "swordfish" {
+	if got := string(m.Triggers[1].Secrets[0]); got != "swordfish" {
 		t.Errorf("secret: got %q, want swordfish without the line end", got)
 	}
 }

@@ -78,6 +78,8 @@ func (r *report) text(n ast.Node, what string) (string, bool) {
 	switch {
 	case isNull(n):
 		r.fault(at(n), "%s has no value: write one, or remove the key", what)
+	case !ok && n.Type() == ast.MappingType:
+		r.fault(at(n), "%s must be a text, not %s: put one with a colon in quotes", what, kind(n))
 	case !ok:
 		r.fault(at(n), "%s must be a text, not %s", what, kind(n))
 	case s == "":
@@ -109,6 +111,16 @@ func (r *report) texts(n ast.Node, what, example string, check func(string) (str
 		}
 		seen[kept] = true
 		all = append(all, kept)
+	}
+	return all
+}
+
+// some is texts for a list that chooses: an empty one chooses nothing.
+func (r *report) some(n ast.Node, what, example string, check func(string) (string, error)) []string {
+	before := len(r.faults)
+	all := r.texts(n, what, example, check)
+	if len(all) == 0 && len(r.faults) == before {
+		r.fault(at(n), "%s is empty, so nothing would ever run: name some, or remove the key to take all", what)
 	}
 	return all
 }

@@ -19,25 +19,47 @@ func Parse(file string, data []byte, dir string) (*Manifest, error) {
 	return parse(file, data, dir, loadOptions{})
 }
 
+// Check finds the faults of a manifest that is to be applied, where the secret files cannot be read: they are the
+// gateway's. The triggers of the result have no secrets. The error is a Faults.
+func Check(file string, data []byte) (*Manifest, error) {
+	return parse(file, data, "", loadOptions{applied: true, secretsOf: nobody})
+}
+
+// ParseApplied reads a manifest that was applied. Its secret files are those of this machine and have whole paths. The
+// error is a Faults.
+func ParseApplied(file string, data []byte, options ServicesOptions) (*Manifest, error) {
+	return parse(file, data, "", loadOptions{ServicesOptions: options, applied: true})
+}
+
 // loadOptions say how to read a manifest.
 type loadOptions struct {
 	ServicesOptions
-	functionsOnly bool // leave the triggers and their secrets unread
+	functionsOnly bool                // leave the triggers and their secrets unread
+	applied       bool                // the text has no folder: relative paths make no sense
+	secretsOf     func(*Trigger) bool // whose secret files are read; nil: everybody's
 }
+
+func nobody(*Trigger) bool { return false }
+
+// reads says whether the secret files of a trigger are read. Its kind and name are known.
+func (o loadOptions) reads(t *Trigger) bool { return o.secretsOf == nil || o.secretsOf(t) }
 
 func parse(file string, data []byte, dir string, options loadOptions) (*Manifest, error) {
 	r := &report{file: file}
-	m := &Manifest{}
+	return r.result(r.manifest(data, dir, options))
+}
+
+func (r *report) manifest(data []byte, dir string, options loadOptions) *Manifest {
 	if root := r.document(data); root != nil {
 		top := r.entries(root, "the manifest")
 		switch r.version(top) {
 		case versionServices:
-			m = (&servicesReader{report: r, options: options.ServicesOptions}).manifest(root, top)
+			return (&servicesReader{report: r, options: options.ServicesOptions}).manifest(root, top)
 		case versionCurrent:
-			m = (&manifestReader{report: r, dir: dir, functionsOnly: options.functionsOnly}).manifest(top)
+			return (&manifestReader{report: r, dir: dir, options: options}).manifest(top)
 		}
 	}
-	return r.result(m)
+	return &Manifest{}
 }
 
 // version is the version that the manifest has or, where it says none, seems to
@@ -70,8 +92,7 @@ type manifestReader struct {
 	names     []string        // the same, sorted
 	paths     map[string]int  // lines of the triggers
 	sources   map[string]int
-
-	functionsOnly bool
+	options   loadOptions
 }
 
 func (r *manifestReader) manifest(top []entry) *Manifest {
@@ -88,13 +109,19 @@ func (r *manifestReader) manifest(top []entry) *Manifest {
 		m.Functions = append(m.Functions, r.function(e))
 	}
 	r.names = keys(r.functions)
-	if isNull(triggers) || r.functionsOnly {
+	if isNull(triggers) || r.options.functionsOnly {
 		return m
 	}
 	for _, n := range r.items(triggers, "triggers", "- github: acme") {
-		if t := r.trigger(n); t != nil {
-			m.Triggers = append(m.Triggers, t)
+		before := len(r.faults)
+		t := r.trigger(n)
+		if t == nil {
+			continue
 		}
+		if faults := r.faults[before:]; len(faults) > 0 {
+			t.Closed = faults[0].String()
+		}
+		m.Triggers = append(m.Triggers, t)
 	}
 	return m
 }

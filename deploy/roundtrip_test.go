@@ -3,42 +3,47 @@ package deploy_test
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/funker-dispatch/funker-dispatch/deploy"
 )
 
 func TestParsingAWrittenManifestGivesItBack(t *testing.T) {
 	dir := t.TempDir()
-	for seed := range uint64(300) {
-		g := generator{rand.New(rand.NewPCG(seed, 1)), dir, t}
-		want := g.manifest()
-		root := tree(want)
-		for style, text := range map[string]string{"YAML": root.yaml(""), "JSON": root.json("")} {
+	rapid.Check(t, func(rt *rapid.T) {
+		want := generator{rt, dir}.manifest()
+		inYAML, inJSON := tree(want, "").yaml(""), tree(want, dir).json("")
+		for _, text := range []string{inYAML, inJSON} {
 			got, err := deploy.Parse("functions.yaml", []byte(text), dir)
 			if err != nil {
-				t.Fatalf("seed %d, %s: %v\n%s", seed, style, err, text)
+				rt.Fatalf("%v\n%s", err, text)
 			}
+			checkPromises(t, got)
 			got.Warnings = nil
-			equal(t, got, want)
-			if t.Failed() {
-				t.Fatalf("seed %d, %s:\n%s", seed, style, text)
+			if different := differs(got, want); different != "" {
+				rt.Fatalf("%s\n%s", different, text)
 			}
 		}
-	}
+		if _, err := deploy.Check("functions.yaml", []byte(inJSON)); err != nil {
+			rt.Fatalf("without its secrets: %v\n%s", err, inJSON)
+		}
+	})
 }
 
 // generator makes valid manifests that are all different.
 type generator struct {
-	*rand.Rand
+	*rapid.T
 	dir string // for secret files
-	t   *testing.T
 }
+
+func (g generator) IntN(n int) int       { return rapid.IntRange(0, n-1).Draw(g.T, "n") }
+func (g generator) Int64N(n int64) int64 { return rapid.Int64Range(0, n-1).Draw(g.T, "n") }
+func (g generator) coin() bool           { return rapid.Bool().Draw(g.T, "coin") }
 
 func (g generator) manifest() *deploy.Manifest {
 	m := &deploy.Manifest{}
@@ -46,11 +51,7 @@ func (g generator) manifest() *deploy.Manifest {
 		m.Functions = append(m.Functions, g.function(i))
 	}
 	for i := range g.IntN(5) {
-		if g.IntN(2) == 0 {
-			m.Triggers = append(m.Triggers, g.alexa(i, m.Functions))
-		} else {
-			m.Triggers = append(m.Triggers, g.github(i, m.Functions))
-		}
+		m.Triggers = append(m.Triggers, g.trigger(i, m.Functions))
 	}
 	return m
 }
@@ -68,40 +69,20 @@ func (g generator) function(i int) *deploy.Function {
 	f.Retry = deploy.Retry{Attempts: 1 + g.IntN(100), Initial: g.duration(time.Hour), MaxAge: g.duration(47 * time.Hour)}
 	f.Retry.Max = f.Retry.Initial + g.duration(time.Hour)
 	if g.IntN(2) == 0 {
-		f.Image = fmt.Sprintf("registry.example.org:5000/a/b%d@sha256:%x", i, g.Uint64())
+		f.Image = fmt.Sprintf("registry.example.org:5000/a/b%d@sha256:%x", i, rapid.Uint64().Draw(g.T, "digest"))
 	} else {
 		f.Addresses = []string{fmt.Sprintf("10.0.%d.%d:%d", g.IntN(256), g.IntN(256), 1+g.IntN(65535)), "[fd00::1]:9999", "host_1.internal:80"}
 	}
 	f.Env = map[string]string{"EMPTY": "", fmt.Sprintf("V%d", i): g.text(40), "SPECIALS": "- : # {} [] ' \" \n | > & * ! % @ ` \\ ~"}
 	f.Secrets = []string{"api-key", fmt.Sprintf("s_%d.x", i)}
+	f.Configs = []string{fmt.Sprintf("c_%d", i)}
+	f.Labels = map[string]string{"org.example/" + fmt.Sprint(i): g.text(40)}
+	f.Resources = deploy.Resources{NanoCPUs: 1e6 * (1 + g.Int64N(1e6)), Memory: (6 + g.Int64N(1e6)) << 20}
+	f.Input = []string{"a b", fmt.Sprintf("m%d", i)}[:g.IntN(3)]
+	f.Payload = []deploy.Payload{deploy.PayloadPlain, deploy.PayloadCloudEvents}[g.IntN(2)]
+	f.Command = []string{"-v", "-v", g.text(20) + "."}
 	f.Constraints = []string{"node.labels.arch==arm", "node.role != manager"}
 	return f
-}
-
-func (g generator) alexa(i int, functions []*deploy.Function) *deploy.Trigger {
-	t := &deploy.Trigger{
-		Kind: "alexa", Name: fmt.Sprintf("home.%d", i), Path: fmt.Sprintf("/alexa/%d", i), Function: g.one(functions),
-		Intents: map[string]string{"AMAZON.HelpIntent": g.one(functions), g.text(10) + "Intent": g.one(functions)},
-		Apology: g.text(100) + "!", Timeout: g.duration(7 * time.Second),
-	}
-	for n := range 1 + g.IntN(3) {
-		t.SkillIDs = append(t.SkillIDs, fmt.Sprintf("amzn1.ask.skill.%d", n))
-	}
-	t.IDOnly = g.IntN(2) == 0
-	t.Insecure = !t.IDOnly
-	return t
-}
-
-func (g generator) github(i int, functions []*deploy.Function) *deploy.Trigger {
-	t := &deploy.Trigger{
-		Kind: "github", Name: fmt.Sprintf("Acme_%d", i), Path: fmt.Sprintf("/~hooks/Acme-%d", i), Function: g.one(functions),
-		Events: []string{"push", "pull_request"}[:1+g.IntN(2)],
-	}
-	if t.Insecure = g.IntN(2) == 0; !t.Insecure {
-		t.Secret = deploy.Secret(g.text(20) + "x")
-		writeFile(g.t, filepath.Join(g.dir, t.Name), string(t.Secret)+"\r\n")
-	}
-	return t
 }
 
 func (g generator) one(functions []*deploy.Function) string {
@@ -131,14 +112,15 @@ type pair struct {
 	value any // node, []any, string, int or bool
 }
 
-func tree(m *deploy.Manifest) node {
+// tree has the names of secret files with the folder dir, or relative ones.
+func tree(m *deploy.Manifest, dir string) node {
 	var functions node
 	for _, f := range m.Functions {
 		functions = append(functions, pair{f.Name, functionNode(f)})
 	}
 	var triggers []any
 	for _, t := range m.Triggers {
-		triggers = append(triggers, triggerNode(t))
+		triggers = append(triggers, triggerNode(t, dir))
 	}
 	// Triggers come first to see that the order does not matter.
 	return node{{"triggers", triggers}, {"version", 2}, {"functions", functions}}
@@ -161,7 +143,13 @@ func functionNode(f *deploy.Function) node {
 		}},
 		{"env", mapNode(f.Env)},
 		{"secrets", list(f.Secrets)},
+		{"configs", list(f.Configs)},
+		{"command", list(f.Command)},
 		{"constraints", list(f.Constraints)},
+		{"labels", mapNode(f.Labels)},
+		{"resources", node{{"cpus", fmt.Sprintf("%d.%09d", f.Resources.NanoCPUs/1e9, f.Resources.NanoCPUs%1e9)}, {"memory", fmt.Sprintf("%dMiB", f.Resources.Memory>>20)}}},
+		{"input", list(f.Input)},
+		{"payload", string(f.Payload)},
 	}
 	if f.Image != "" {
 		return append(n, pair{"image", f.Image})
@@ -169,25 +157,8 @@ func functionNode(f *deploy.Function) node {
 	return append(n, pair{"addresses", list(f.Addresses)})
 }
 
-func triggerNode(t *deploy.Trigger) node {
-	n := node{{"path", t.Path}, {"function", t.Function}}
-	if t.Kind == "alexa" {
-		n = append(n, pair{"alexa", list(t.SkillIDs)}, pair{"name", t.Name}, pair{"intents", mapNode(t.Intents)},
-			pair{"apology", t.Apology}, pair{"timeout", t.Timeout.String()})
-	} else {
-		n = append(n, pair{"github", t.Name}, pair{"events", list(t.Events)})
-	}
-	switch {
-	case t.Insecure:
-		return append(n, pair{"insecure", true})
-	case t.IDOnly:
-		return append(n, pair{"verify", "id-only"})
-	}
-	return append(n, pair{"secret-file", t.Name})
-}
-
 func list(texts []string) []any {
-	var all []any
+	all := []any{}
 	for _, s := range texts {
 		all = append(all, s)
 	}
@@ -211,6 +182,9 @@ func (n node) yaml(indent string) string {
 		case node:
 			b.WriteString("\n" + value.yaml(indent+"  "))
 		case []any:
+			if len(value) == 0 {
+				b.WriteString(" []")
+			}
 			b.WriteString("\n")
 			for _, item := range value {
 				if entry, ok := item.(node); ok {

@@ -3,43 +3,19 @@ package deploy
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"strings"
+
+	"github.com/funker-dispatch/funker-dispatch/trigger"
 )
 
 // maxSecret is far above any key that a person or a tool makes.
 const maxSecret = 64 << 10
 
-const hidden = "[secret]"
-
-// Secret is a key that does not show itself: every way of printing, logging or
-// encoding it gives "[secret]". Convert it to []byte or string to use it.
-type Secret []byte
-
-// String implements fmt.Stringer.
-func (Secret) String() string { return hidden }
-
-// GoString implements fmt.GoStringer.
-func (Secret) GoString() string { return hidden }
-
-// Format implements fmt.Formatter: %d and its like would print the bytes.
-func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
-
-// LogValue implements slog.LogValuer.
-func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
-
-// MarshalText implements encoding.TextMarshaler.
-func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
-
-// MarshalJSON implements json.Marshaler.
-func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + hidden + `"`), nil }
-
 // readSecret reads a secret file without the line end that editors and echo
 // put behind the last line. Its errors say what to do; the caller names the file.
-func readSecret(file string) (Secret, error) {
+func readSecret(file string) (trigger.Secret, error) {
 	info, err := os.Stat(file)
 	if err != nil {
 		return nil, secretError(err)
@@ -58,7 +34,22 @@ func readSecret(file string) (Secret, error) {
 	if strings.TrimSpace(secret) == "" {
 		return nil, errors.New("is empty: write the secret into it")
 	}
-	return Secret(secret), nil
+	return trigger.Secret(secret), nil
+}
+
+// doubtful says what in a secret its author cannot have meant, "" when there is
+// nothing. It may still be right, so it is not taken away.
+func doubtful(secret trigger.Secret) string {
+	text := string(secret)
+	switch {
+	case strings.HasPrefix(text, "\ufeff"):
+		return "begins with a byte order mark, which counts as a part of the secret: save it as UTF-8 without one"
+	case strings.ContainsAny(text, "\r\n"):
+		return "has several lines, which are one secret here: leave only the secret in it"
+	case strings.TrimSpace(text) != text:
+		return "has blanks before or behind the secret, which count as a part of it: remove them"
+	}
+	return ""
 }
 
 func secretError(err error) error {

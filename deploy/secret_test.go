@@ -12,22 +12,23 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/funker-dispatch/funker-dispatch/deploy"
+	"github.com/funker-dispatch/funker-dispatch/trigger"
 )
 
 func TestASecretNeverPrintsItself(t *testing.T) {
 	const plain = "swordfish"
-	secret := deploy.Secret(plain)
-	trigger := deploy.Trigger{Kind: "github", Secret: secret}
+	secret := trigger.Secret(plain)
+	hook := deploy.Trigger{Config: trigger.Config{Kind: "github", Secrets: []trigger.Secret{secret}}}
 	traces := []string{plain, fmt.Sprintf("%x", plain), fmt.Sprintf("%X", plain), "115 119 111 114 100", "c3dvcmRmaXNo"}
 
 	unseen(t, "String", secret.String(), traces)
 	unseen(t, "GoString", secret.GoString(), traces)
 	for _, verb := range []string{"%s", "%v", "%+v", "%#v", "%q", "%x", "%X", "%d", "%o", "%b", "%t", "% x"} {
-		for _, value := range []any{secret, &secret, trigger, &trigger, []deploy.Secret{secret}} {
+		for _, value := range []any{secret, &secret, hook, &hook, []trigger.Secret{secret}} {
 			unseen(t, verb, fmt.Sprintf(verb, value), traces)
 		}
 	}
-	for _, value := range []any{secret, trigger} {
+	for _, value := range []any{secret, hook} {
 		asJSON, err := json.Marshal(value)
 		if err != nil {
 			t.Fatal(err)
@@ -52,7 +53,7 @@ func TestASecretIsHiddenInTheLog(t *testing.T) {
 		func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
 	} {
 		var b bytes.Buffer
-		slog.New(handler(&b)).Info("loaded", "secret", deploy.Secret("swordfish"), "trigger", deploy.Trigger{Secret: deploy.Secret("swordfish")})
+		slog.New(handler(&b)).Info("loaded", "secret", trigger.Secret("swordfish"), "trigger", deploy.Trigger{Config: trigger.Config{Secrets: []trigger.Secret{[]byte("swordfish")}}})
 		unseen(t, "log", b.String(), []string{"swordfish", "c3dvcmRmaXNo"})
 		if !strings.Contains(b.String(), "[secret]") {
 			t.Errorf("got %s, want [secret] in it", b.String())

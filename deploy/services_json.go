@@ -3,13 +3,15 @@ package deploy
 import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/funker-dispatch/funker-dispatch/trigger"
 )
 
 // ServicesOptions is what a services.json cannot say: how its triggers are
 // verified. A trigger that nothing verifies is left out, with a warning.
 type ServicesOptions struct {
 	SkillID      string // the Alexa skill that may call; believed by its id alone
-	GitHubSecret Secret
+	GitHubSecret trigger.Secret
 	Insecure     bool // believe everybody where the other two are empty
 }
 
@@ -86,8 +88,8 @@ func (r *servicesReader) service(m *Manifest, n ast.Node) {
 
 func (r *servicesReader) kind(n ast.Node) string {
 	s, ok := r.text(n, "type")
-	if ok && s != KindAlexa && s != KindGitHub {
-		r.fault(at(n), "type %q is unknown: %s", shorten(s), suggest(s, kinds))
+	if ok && s != trigger.Alexa && s != trigger.GitHub {
+		r.fault(at(n), "type %q is unknown: %s", shorten(s), suggest(s, []string{trigger.Alexa, trigger.GitHub}))
 	}
 	return s
 }
@@ -111,7 +113,7 @@ func (r *servicesReader) name(n ast.Node) string {
 // trigger is nil for all but the first service of a kind, and where nothing
 // would verify it.
 func (r *servicesReader) trigger(kind, function string, at *token.Token) *Trigger {
-	if kind == KindGitHub {
+	if kind == trigger.GitHub {
 		if r.github != nil {
 			line, _ := position(r.github)
 			r.fault(at, "a push goes to one function, that of line %d: remove this service, or write a manifest of version 2", line)
@@ -128,7 +130,7 @@ func (r *servicesReader) trigger(kind, function string, at *token.Token) *Trigge
 }
 
 func (r *servicesReader) alexaTrigger() *Trigger {
-	t := &Trigger{Kind: KindAlexa, Path: "/alexa", Apology: DefaultApology, Timeout: DefaultAlexaTimeout}
+	t := &Trigger{Config: trigger.Config{Kind: trigger.Alexa}, Path: "/alexa", Apology: DefaultApology, Timeout: DefaultAlexaTimeout}
 	if r.options.SkillID != "" {
 		t.SkillIDs, t.IDOnly = []string{r.options.SkillID}, true
 	}
@@ -136,21 +138,25 @@ func (r *servicesReader) alexaTrigger() *Trigger {
 }
 
 func (r *servicesReader) githubTrigger(function string) *Trigger {
-	return &Trigger{
-		Kind: KindGitHub, Path: "/github", Function: function,
-		Events: []string{"push"}, Secret: r.options.GitHubSecret,
+	t := &Trigger{
+		Config: trigger.Config{Kind: trigger.GitHub}, Path: "/github",
+		Routes: []Route{{Function: function, Filter: Filter{Events: []string{"push"}}}},
 	}
+	if len(r.options.GitHubSecret) > 0 {
+		t.Secrets = []trigger.Secret{r.options.GitHubSecret}
+	}
+	return t
 }
 
 func (r *servicesReader) verified(at *token.Token, t *Trigger) *Trigger {
-	if t.IDOnly || len(t.Secret) > 0 {
+	if t.IDOnly || len(t.Secrets) > 0 {
 		return t
 	}
 	if r.options.Insecure {
 		t.Insecure = true
 		return t
 	}
-	missing := map[string]string{KindAlexa: "skill id", KindGitHub: "secret"}[t.Kind]
+	missing := map[string]string{trigger.Alexa: "skill id", trigger.GitHub: "secret"}[t.Kind]
 	r.warn(at, "%s stays closed: no %s is given that could verify its requests", t.Path, missing)
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/funker-dispatch/funker-dispatch/deploy"
+	"github.com/funker-dispatch/funker-dispatch/trigger"
 )
 
 const services = `{
@@ -22,7 +23,7 @@ const services = `{
 
 func TestAServicesFileBecomesFunctionsAndOneTriggerOfEachType(t *testing.T) {
 	got, err := deploy.ParseServices("services.json", []byte(services), deploy.ServicesOptions{
-		SkillID: "amzn1.ask.skill.one", GitHubSecret: deploy.Secret("swordfish"),
+		SkillID: "amzn1.ask.skill.one", GitHubSecret: trigger.Secret("swordfish"),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -33,12 +34,12 @@ func TestAServicesFileBecomesFunctionsAndOneTriggerOfEachType(t *testing.T) {
 		Functions: []*deploy.Function{hello, deploy.NewFunction("ByeIntent"), deploy.NewFunction("CommitFetch")},
 		Triggers: []*deploy.Trigger{
 			{
-				Kind: "alexa", Path: "/alexa", SkillIDs: []string{"amzn1.ask.skill.one"}, IDOnly: true,
+				Config: trigger.Config{Kind: "alexa", SkillIDs: []string{"amzn1.ask.skill.one"}, IDOnly: true}, Path: "/alexa",
 				Apology: deploy.DefaultApology, Timeout: deploy.DefaultAlexaTimeout,
 			},
 			{
-				Kind: "github", Path: "/github", Function: "CommitFetch",
-				Events: []string{"push"}, Secret: deploy.Secret("swordfish"),
+				Config: trigger.Config{Kind: "github", Secrets: []trigger.Secret{[]byte("swordfish")}}, Path: "/github",
+				Routes: []deploy.Route{{Function: "CommitFetch", Filter: deploy.Filter{Events: []string{"push"}}}},
 			},
 		},
 	})
@@ -80,7 +81,7 @@ func TestAServicesFileIsKnownByItsVersionOrItsServices(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "manifest")
 	for _, text := range []string{services, strings.Replace(services, `"version": "1.0",`, "", 1)} {
 		writeFile(t, file, text)
-		m, err := deploy.LoadWith(file, deploy.ServicesOptions{SkillID: "one"})
+		m, err := deploy.LoadWith(file, deploy.ServicesOptions{SkillID: "one"}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,8 +145,8 @@ func TestTheServicesFileOfTheFirstFunkerDispatchLoads(t *testing.T) {
 		return
 	}
 	m, err := deploy.LoadWith(filepath.Join(dir, "services.json"), deploy.ServicesOptions{
-		SkillID: "amzn1.ask.skill.one", GitHubSecret: deploy.Secret("swordfish"),
-	})
+		SkillID: "amzn1.ask.skill.one", GitHubSecret: trigger.Secret("swordfish"),
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +157,7 @@ func TestTheServicesFileOfTheFirstFunkerDispatchLoads(t *testing.T) {
 	if f, ok := m.Function("HelloIntent"); !ok || f.Image == "" {
 		t.Errorf("HelloIntent: got %+v, want it with its image", f)
 	}
-	if push, ok := m.Trigger("/github"); !ok || push.Function != "CommitFetch" {
+	if push, ok := m.Trigger("/github"); !ok || len(push.Routes) != 1 || push.Routes[0].Function != "CommitFetch" {
 		t.Errorf("/github: got %+v, want it to run CommitFetch", push)
 	}
 }

@@ -19,7 +19,7 @@ import (
 // Limits of the text, checked before it is parsed. A manifest with 1,000
 // functions of ten settings each stays well inside them.
 const (
-	maxSize = 1 << 20 // bytes
+	MaxSize = 1 << 20 // of a manifest, in bytes
 
 	// maxTokens bounds the time of parsing, which grows with the square of the
 	// number of keys in one mapping.
@@ -42,6 +42,7 @@ func (r *report) document(data []byte) ast.Node {
 	if !r.checkText(data) {
 		return nil
 	}
+	r.source = []rune(string(data))
 	tokens := lexer.Tokenize(string(data))
 	if !r.checkTokens(tokens) {
 		return nil
@@ -74,8 +75,8 @@ func (r *report) only(docs []*ast.DocumentNode) ast.Node {
 }
 
 func (r *report) checkText(data []byte) bool {
-	if len(data) > maxSize {
-		r.faultAt(1, 1, "the manifest is larger than %d MiB: split the work over several gateways", maxSize>>20)
+	if len(data) > MaxSize {
+		r.faultAt(1, 1, "the manifest is larger than %d MiB: split the work over several gateways", MaxSize>>20)
 		return false
 	}
 	blank := 0

@@ -74,9 +74,9 @@ const Port = 9999
 
 // Limits that hold where nothing else is set.
 const (
-	DefaultMaxReply    = 8 << 20 // bytes of a reply that a Client takes
-	DefaultMaxRequest  = 8 << 20 // bytes of a request that a function takes
-	DefaultConcurrency = 64      // calls that Serve runs at the same time
+	DefaultMaxReply    = 8 << 20  // bytes of a reply that a Client takes
+	DefaultMaxRequest  = 64 << 20 // bytes of a request that a function takes: the most that funker-dispatch sends
+	DefaultConcurrency = 64       // calls that Serve runs at the same time
 
 	defaultDialTimeout     = 250 * time.Millisecond
 	defaultKeepAlive       = 30 * time.Second

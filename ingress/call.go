@@ -23,11 +23,15 @@ func (s *Server) function(x *exchange, t *table, name string) error {
 		x.w.Header().Set("Www-Authenticate", "Bearer")
 		return refuse(codeUnauthorized, "send the header Authorization: Bearer with the token for functions")
 	}
-	f, err := t.find(name)
+	f, err := s.find(t, name)
 	if err != nil {
 		return err
 	}
-	body, err := s.body(x)
+	async, limit := prefersAsync(x.r.Header["Prefer"]), s.forCall()
+	if async {
+		limit = s.forEvent()
+	}
+	body, err := s.body(x, limit)
 	if err != nil {
 		return err
 	}
@@ -36,11 +40,16 @@ func (s *Server) function(x *exchange, t *table, name string) error {
 	}
 	// The body was just found to be JSON, whatever curl calls it by default.
 	e := &queue.Event{Source: sourceHTTP, Function: f.Name, ContentType: contentJSON, Body: body}
-	if prefersAsync(x.r.Header["Prefer"]) {
+	if async {
 		x.w.Header().Set("Preference-Applied", "respond-async")
-		return s.queued(x, e)
+		receipts, err := s.publish(x, []*queue.Event{e})
+		if err != nil {
+			return err
+		}
+		x.answerJSON(http.StatusAccepted, queuedAs([]*queue.Event{e}, receipts))
+		return nil
 	}
-	reply, err := s.call(x, e, limitOf(f))
+	reply, err := s.call(x.r.Context(), x, e, f, limitOf(f))
 	if err != nil {
 		return err
 	}
@@ -74,31 +83,26 @@ func prefersAsync(prefer []string) bool {
 func limitOf(f *deploy.Function) time.Duration { return cmp.Or(f.Timeout, deploy.DefaultTimeout) }
 
 // call runs the event's function now and waits for its reply, until limit after
-// the request's arrival.
-func (s *Server) call(x *exchange, e *queue.Event, limit time.Duration) ([]byte, error) {
-	e.Deadline = x.start.Add(limit)
+// the request's arrival. A function that is deployed from its image may have no
+// task for a moment: its call waits for one.
+func (s *Server) call(ctx context.Context, x *exchange, e *queue.Event, f *deploy.Function, limit time.Duration) ([]byte, error) {
+	e.Deadline, e.Patient = x.start.Add(limit), f.Image != ""
+	e.ID = queue.NewID()
 	x.take(e)
-	return s.queue.Call(x.r.Context(), e)
+	return s.queue.Call(ctx, e)
 }
 
-// publish stores the event. Once the body is here the sender may go: what it
-// has sent is stored all the same.
-func (s *Server) publish(x *exchange, e *queue.Event) (queue.Receipt, error) {
-	x.take(e)
-	receipt, err := s.queue.Publish(context.WithoutCancel(x.r.Context()), e)
+// publish stores events. Once the body is here the sender may go: what it has
+// sent is stored all the same.
+func (s *Server) publish(x *exchange, events []*queue.Event) ([]queue.Receipt, error) {
+	for _, e := range events {
+		e.ID = queue.NewID()
+	}
+	x.take(events[0])
+	receipts, err := s.queue.PublishAll(context.WithoutCancel(x.r.Context()), events)
 	if err == nil {
-		x.setEvent(receipt.ID)
+		x.setEvent(receipts[0].ID)
+		x.w.Header().Set("Location", "/api/v1/events/"+receipts[0].ID)
 	}
-	return receipt, err
-}
-
-// queued stores the event and says so.
-func (s *Server) queued(x *exchange, e *queue.Event) error {
-	receipt, err := s.publish(x, e)
-	if err != nil {
-		return err
-	}
-	x.w.Header().Set("Location", "/api/v1/events/"+receipt.ID)
-	x.answerJSON(http.StatusAccepted, accepted{ID: receipt.ID, Status: "queued", Duplicate: receipt.Duplicate})
-	return nil
+	return receipts, err
 }

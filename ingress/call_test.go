@@ -46,7 +46,7 @@ func TestFunction_IsQueuedWhenTheCallerPrefersNotToWait(t *testing.T) {
 	for _, prefer := range []string{"respond-async", "wait=10, Respond-Async; x=y"} {
 		a := g.invoke("Fetch", `{"x":1}`, "Prefer", prefer)
 		e := g.event()
-		a.want(t, 202, fmt.Sprintf(`{"id":%q,"status":"queued"}`, e.ID))
+		a.want(t, 202, fmt.Sprintf(`{"id":%q,"status":"queued"}`+"\n", e.ID))
 		a.header(t, "Location", "/api/v1/events/"+e.ID)
 		a.header(t, "Funker-Event-Id", e.ID)
 		a.header(t, "Preference-Applied", "respond-async")
@@ -100,7 +100,7 @@ func TestFunction_ThatFailsHasAStatusForEachReason(t *testing.T) {
 		status int
 		retry  string
 	}{
-		queue.CodeNoTask: {503, "1"}, queue.CodeStopping: {503, "1"}, queue.CodeNoWorker: {503, "1"},
+		queue.CodeNoPorts: {503, "5"}, queue.CodeNoTask: {503, "1"}, queue.CodeStopping: {503, "1"}, queue.CodeNoWorker: {503, "1"},
 		queue.CodeTimeout: {504, ""}, queue.CodeExpired: {504, ""},
 		queue.CodeFunctionFailed: {502, ""}, queue.CodeFunctionDied: {502, ""}, queue.CodeBadReply: {502, ""},
 		queue.CodeReplyTooLarge: {502, ""}, queue.CodeBadPayload: {502, ""}, queue.CodeCorrupt: {502, ""}, "of_later": {502, ""},
@@ -257,5 +257,32 @@ func benchmarkOne(b *testing.B, client *http.Client, base, body string) {
 	}
 	if res.StatusCode != 200 {
 		b.Errorf("status %d", res.StatusCode)
+	}
+}
+
+func TestFunction_ThatAWorkerHasFoundIsCalledByItsName(t *testing.T) {
+	g := start(t, func(o *Options) {
+		o.Found = func(name string) bool { return name == "LaunchRequest" || name == "Fetch" }
+	})
+	g.catalog.Set(&deploy.Manifest{Triggers: manifest().Triggers[:1]})
+	g.invoke("Fetch", "1").want(t, 200, `{ "I am": "Fetch" }`)
+	g.alexa(voice("LaunchRequest", "")).want(t, 200, voiced("LaunchRequest"))
+	g.invoke("HelloIntent", "1").refused(t, 404, "unknown_function")
+	for range 2 {
+		g.event()
+	}
+}
+
+func TestFunction_ThatIsDeployedWaitsForATask(t *testing.T) {
+	g := start(t)
+	deployed := deploy.NewFunction("Nobody")
+	deployed.Image, deployed.Timeout = "img", 300*time.Millisecond
+	g.catalog.Set(&deploy.Manifest{Functions: []*deploy.Function{deployed}})
+	begin := time.Now()
+	a := g.invoke("Nobody", "1")
+	a.refused(t, 503, queue.CodeNoTask)
+	a.header(t, "Retry-After", "1")
+	if d := time.Since(begin); d < 200*time.Millisecond || d > time.Second {
+		t.Errorf("took %s, want it shortly before 300ms", d)
 	}
 }

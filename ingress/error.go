@@ -3,6 +3,7 @@ package ingress
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -18,6 +19,8 @@ const (
 	codeNoTrigger       = "no_trigger"
 	codeMethod          = "method_not_allowed"
 	codeUnauthorized    = "unauthorized"
+	codeOrigin          = "origin_refused"
+	codeHTTPS           = "https_required"
 	codeBodyTooLarge    = "body_too_large"
 	codeBodyTimeout     = "body_timeout"
 	codeBodyIncomplete  = "body_incomplete"
@@ -48,6 +51,8 @@ var meanings = map[string]meaning{
 	codeNoTrigger:       {http.StatusNotFound, ""},
 	codeMethod:          {http.StatusMethodNotAllowed, ""},
 	codeUnauthorized:    {http.StatusUnauthorized, ""},
+	codeOrigin:          {http.StatusMethodNotAllowed, ""},
+	codeHTTPS:           {http.StatusMisdirectedRequest, ""},
 	codeBodyTooLarge:    {http.StatusRequestEntityTooLarge, ""},
 	codeBodyTimeout:     {http.StatusRequestTimeout, ""},
 	codeBodyIncomplete:  {http.StatusBadRequest, ""},
@@ -59,12 +64,17 @@ var meanings = map[string]meaning{
 
 	queue.CodeNoWorker: {http.StatusServiceUnavailable, "1"},
 	queue.CodeNoTask:   {http.StatusServiceUnavailable, "1"},
+	queue.CodeNoPorts:  {http.StatusServiceUnavailable, "5"},
 	queue.CodeStopping: {http.StatusServiceUnavailable, "1"},
 	queue.CodeTimeout:  {http.StatusGatewayTimeout, ""},
 	queue.CodeExpired:  {http.StatusGatewayTimeout, ""}, // the queue's: over before it could start
 
 	code(trigger.ReasonUnsigned):    {http.StatusUnauthorized, ""},
 	code(trigger.ReasonForged):      {http.StatusUnauthorized, ""},
+	code(trigger.ReasonStale):       {http.StatusUnauthorized, ""},
+	code(trigger.ReasonWrongTopic):  {http.StatusForbidden, ""},
+	code(trigger.ReasonUnfetched):   {http.StatusServiceUnavailable, "5"},
+	code(trigger.ReasonInflated):    {http.StatusRequestEntityTooLarge, ""},
 	code(trigger.ReasonContentType): {http.StatusUnsupportedMediaType, ""},
 }
 
@@ -75,6 +85,11 @@ func (r *refusal) Error() string { return r.message }
 
 func refuse(code, message string) error { return &refusal{code, message} }
 
+// unfetched is the refusal of a request that a fetch which failed would have answered.
+func unfetched(err error) error {
+	return fmt.Errorf("%w: %w", refuse(codeUnavailable, "the sender's own server could not be reached: try again soon"), err)
+}
+
 // failure is an error as the client sees it.
 type failure struct {
 	meaning
@@ -82,16 +97,19 @@ type failure struct {
 	internal      bool // the message hides the error, which belongs into the log
 }
 
-// classify finds the answer to an error.
-func classify(err error) failure {
-	f := lookUp(err)
-	if isAlexaRefusal(err) {
-		f.status = http.StatusBadRequest
+// final says that the same body will be refused again, whatever is put right here:
+// it is not about who sent it, nor about what the gateway can do now.
+func (f failure) final() bool {
+	switch f.status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType:
+		return f.code != codeBodyIncomplete
+	default:
+		return false
 	}
-	return f
 }
 
-func lookUp(err error) failure {
+// classify finds the answer to an error.
+func classify(err error) failure {
 	var (
 		own    *refusal
 		bad    *trigger.Error
@@ -101,11 +119,13 @@ func lookUp(err error) failure {
 	case errors.As(err, &own):
 		return failureOf(own.code, own.message, http.StatusInternalServerError)
 	case errors.As(err, &bad):
-		return failureOf(code(bad.Reason), bad.Detail, http.StatusBadRequest)
+		f := failureOf(code(bad.Reason), bad.Detail, http.StatusBadRequest)
+		f.internal = bad.Reason == trigger.ReasonUnfetched // why not is for the log
+		return f
 	case errors.As(err, &called):
 		return failureOf(called.Code, called.Message, http.StatusBadGateway)
 	case errors.Is(err, queue.ErrTooLarge):
-		return failureOf(codeBodyTooLarge, "the body is too large for the queue: send less", 0)
+		return failureOf(codeBodyTooLarge, err.Error(), 0)
 	case errors.Is(err, queue.ErrFull):
 		return hidden(codeFull, "the store is full, nothing was stored: try again later")
 	case errors.Is(err, queue.ErrUnavailable):

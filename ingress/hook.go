@@ -1,33 +1,42 @@
 package ingress
 
 import (
-	"cmp"
+	"context"
 	"net/http"
-	"slices"
 
-	"github.com/funker-dispatch/funker-dispatch/deploy"
 	"github.com/funker-dispatch/funker-dispatch/queue"
 	"github.com/funker-dispatch/funker-dispatch/trigger"
 )
 
 // hook serves a request on the path of a trigger.
 func (s *Server) hook(x *exchange, t *table, h *hook) error {
-	body, err := s.body(x)
+	x.source, x.manner = h.source, h.manner()
+	limit := s.forEvent()
+	if h.Kind == trigger.Alexa {
+		limit = s.forCall()
+	}
+	if err := h.inflate(x, limit); err != nil {
+		return err
+	}
+	body, err := s.body(x, limit)
 	if err != nil {
-		x.source = h.source
-		return asSender(h, err)
+		return err
 	}
 	return s.deliver(x, t, h, body)
 }
 
 // deliver serves a request of a sender, once its body is read.
 func (s *Server) deliver(x *exchange, t *table, h *hook, body []byte) error {
-	x.source = h.source
-	event, err := h.verify(trigger.Request{Header: x.r.Header, Body: body, Time: x.start})
+	x.source, x.manner = h.source, h.manner()
+	r := trigger.Request{Header: x.r.Header, Query: x.r.URL.Query(), Body: body, Time: x.start}
+	event, err := h.verify(x.r.Context(), r)
 	if err != nil {
-		return asSender(h, err)
+		return err
 	}
-	if h.Kind == deploy.KindAlexa {
+	if event.Warning != "" {
+		s.log.Warn("a sender says something that matters", "source", h.source, "what", event.Warning, "request_id", x.id)
+	}
+	if h.Kind == trigger.Alexa {
 		return s.alexa(x, t, h, event, body)
 	}
 	return s.webhook(x, h, event, body)
@@ -36,9 +45,9 @@ func (s *Server) deliver(x *exchange, t *table, h *hook, body []byte) error {
 // stored makes what the queue keeps of a verified request.
 func (h *hook) stored(x *exchange, event trigger.Event, function string, body []byte) *queue.Event {
 	return &queue.Event{
-		Source: h.source, Function: function,
+		Source: h.source, Function: function, Name: event.Name, Form: event.Form,
 		ContentType: x.r.Header.Get("Content-Type"), Header: canonical(event.Header),
-		DeliveryID: event.DeliveryID, Body: body,
+		DeliveryID: event.Identity, Body: body,
 	}
 }
 
@@ -54,55 +63,47 @@ func canonical(header map[string]string) map[string]string {
 	return c
 }
 
-// webhook stores an event whose sender does not wait for the function.
+// webhook stores the events of a request whose sender does not wait for a function.
 func (s *Server) webhook(x *exchange, h *hook, event trigger.Event, body []byte) error {
-	switch {
-	case event.Answer == trigger.AnswerControl:
-		x.answerJSON(http.StatusOK, accepted{Status: "connected"})
-		return nil
-	case len(h.Events) > 0 && !slices.Contains(h.Events, event.Name):
-		x.answerJSON(http.StatusAccepted, accepted{Status: "ignored"})
-		return nil
-	}
-	return s.queued(x, h.stored(x, event, h.Function, body))
-}
-
-// alexa serves a verified request of Alexa. From here on the status is 200:
-// after any other, Alexa would speak its own text.
-func (s *Server) alexa(x *exchange, t *table, h *hook, event trigger.Event, body []byte) error {
-	f, err := t.find(h.functionFor(t, event))
-	if event.Answer == trigger.AnswerStored {
-		if err == nil {
-			_, err = s.publish(x, h.stored(x, event, f.Name, body))
-			x.fail(err)
+	if event.Answer == trigger.AnswerControl {
+		if err := s.confirm(x.r.Context(), event); err != nil {
+			return err
 		}
-		x.answer(http.StatusOK, contentAlexa, alexaSilence)
+		x.succeed(http.StatusOK, event, accepted{Status: saidConnected})
 		return nil
 	}
-	var reply []byte
-	if err == nil {
-		e := h.stored(x, event, f.Name, body)
-		e.DeliveryID = ""
-		reply, err = s.call(x, e, min(cmp.Or(h.Timeout, deploy.DefaultAlexaTimeout), limitOf(f)))
-	}
+	events, err := s.events(x, h, event, body)
 	if err != nil {
-		x.fail(err)
-		reply = apology(h.Trigger, event)
+		return err
 	}
-	x.answer(http.StatusOK, contentAlexa, reply)
+	if len(events) == 0 {
+		x.ignored = nameOf(event)
+		x.succeed(http.StatusAccepted, event, accepted{Status: saidIgnored})
+		return nil
+	}
+	receipts, err := s.publish(x, events)
+	if err != nil {
+		return err
+	}
+	x.succeed(http.StatusAccepted, event, queuedAs(events, receipts))
 	return nil
 }
 
-// functionFor chooses the function by the intent, or by the type of a request
-// that has none: as the trigger maps it, by its own name, or the trigger's
-// function.
-func (h *hook) functionFor(t *table, event trigger.Event) string {
-	name := cmp.Or(event.Intent, event.Name)
-	if f, ok := h.Intents[name]; ok {
-		return f
+// nameOf is the name of an event, or of the first of its records.
+func nameOf(event trigger.Event) string {
+	if event.Name == "" && len(event.Records) > 0 {
+		return event.Records[0].Name
 	}
-	if _, ok := t.functions[name]; ok {
-		return name
+	return event.Name
+}
+
+// confirm tells the sender that somebody is here, where it wants that.
+func (s *Server) confirm(ctx context.Context, event trigger.Event) error {
+	if event.Confirm == "" {
+		return nil
 	}
-	return h.Function
+	if _, err := s.fetch(ctx, event.Confirm); err != nil {
+		return unfetched(err)
+	}
+	return nil
 }

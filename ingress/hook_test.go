@@ -37,7 +37,7 @@ func TestAlexa_HearsTheReplyOfTheFunctionUnchanged(t *testing.T) {
 		strings.TrimSpace(voice("IntentRequest", "ünï")) + "\n\n ": "ünï",
 	} {
 		a := g.alexa(body)
-		a.want(t, 200, fmt.Sprintf(`{ "I am": %q }`, function))
+		a.want(t, 200, voiced(function))
 		a.header(t, "Content-Type", "application/json;charset=UTF-8")
 		a.header(t, "Funker-Error", "")
 		e := g.event()
@@ -53,7 +53,7 @@ func TestAlexa_FallsBackToTheFunctionOfTheTrigger(t *testing.T) {
 	m := manifest()
 	m.Triggers[0].Function = "Fetch"
 	g.catalog.Set(m)
-	g.alexa(voice("IntentRequest", "Strange")).want(t, 200, `{ "I am": "Fetch" }`)
+	g.alexa(voice("IntentRequest", "Strange")).want(t, 200, voiced("Fetch"))
 }
 
 func TestAlexa_HearsAnApologyWhenTheFunctionFails(t *testing.T) {
@@ -126,11 +126,11 @@ func TestAlexa_IsAnswered400ForEverythingThatIsNotVerified(t *testing.T) {
 
 func TestGitHub_PushIsStoredAndRunOnce(t *testing.T) {
 	g := start(t)
-	body := string(trigger.Sample(trigger.GitHub))
+	body := string(trigger.SampleFor(manifest().Triggers[1].Config, time.Now()))
 	delivery := queue.NewID()
 	a := g.push(body, "X-GitHub-Delivery", delivery, "X-Github-Hook-Id", "7")
 	e := g.event()
-	a.want(t, 202, fmt.Sprintf(`{"id":%q,"status":"queued"}`, e.ID))
+	a.want(t, 202, fmt.Sprintf(`{"id":%q,"status":"queued"}`+"\n", e.ID))
 	a.header(t, "Location", "/api/v1/events/"+e.ID)
 	a.header(t, "Funker-Event-Id", e.ID)
 	if string(e.Body) != body || e.Source != "github-acme" || e.Function != "Fetch" || e.ContentType != "application/json" {
@@ -140,9 +140,60 @@ func TestGitHub_PushIsStoredAndRunOnce(t *testing.T) {
 		t.Errorf("headers: %v", e.Header)
 	}
 	again := g.push(body, "X-GitHub-Delivery", delivery)
-	again.want(t, 202, fmt.Sprintf(`{"id":%q,"status":"queued","duplicate":true}`, e.ID))
+	again.want(t, 202, fmt.Sprintf(`{"id":%q,"status":"queued","duplicate":true}`+"\n", e.ID))
 	again.header(t, "Location", "/api/v1/events/"+e.ID)
 	again.header(t, "Funker-Event-Id", e.ID)
+	g.idle()
+}
+
+func TestGitHub_RepeatOfADeadEventRunsItAgain(t *testing.T) {
+	g := start(t)
+	m := manifest()
+	m.Triggers[1].Routes[0].Function = "Nobody"
+	g.catalog.Set(m)
+	work(t, "Nobody", 1, func(e *queue.Event) queue.Result {
+		if e.ReplayOf == "" {
+			return queue.Result{Outcome: queue.OutcomeFailed, Code: queue.CodeFunctionFailed, Message: "it broke", Final: true}
+		}
+		return introduce(e)
+	})
+	body, delivery := string(trigger.SampleFor(m.Triggers[1].Config, time.Now())), queue.NewID()
+	id := g.push(body, "X-GitHub-Delivery", delivery).Header.Get("Funker-Event-Id")
+	within(t, "the event is dead", func() bool {
+		r, err := g.queue.Get(t.Context(), id)
+		return err == nil && r.State == queue.StateDead
+	})
+	again := g.push(body, "X-GitHub-Delivery", delivery)
+	again.want(t, 202, fmt.Sprintf(`{"id":%q,"status":"queued","replay":true}`+"\n", id))
+	again.header(t, "Location", "/api/v1/events/"+id)
+	again.header(t, "Funker-Event-Id", id)
+	if e := g.event(); e.ID != id || e.ReplayOf == "" || string(e.Body) != body {
+		t.Errorf("the function got %+v", e)
+	}
+}
+
+func TestGitHub_EachRouteGetsItsOwnEvent(t *testing.T) {
+	g := start(t)
+	m := manifest()
+	m.Triggers[1].Routes = []deploy.Route{
+		{Function: "Fetch"}, {Function: "HelloIntent", Filter: deploy.Filter{Events: []string{"push"}}},
+		{Function: "LaunchRequest", Filter: deploy.Filter{Events: []string{"release"}}},
+	}
+	g.catalog.Set(m)
+	body := string(trigger.SampleFor(m.Triggers[1].Config, time.Now()))
+	a := g.push(body)
+	events := map[string]string{}
+	for range 2 {
+		e := g.event()
+		events[e.Function] = e.ID
+	}
+	if len(events) != 2 || events["Fetch"] == "" || events["HelloIntent"] == "" || events["Fetch"] == events["HelloIntent"] {
+		t.Fatalf("got the events %v, want one each for Fetch and HelloIntent", events)
+	}
+	a.want(t, 202, fmt.Sprintf(`{"status":"queued","events":[{"id":%q,"function":"Fetch"},{"id":%q,"function":"HelloIntent"}],"count":2}`+"\n",
+		events["Fetch"], events["HelloIntent"]))
+	g.push(body).want(t, 202, fmt.Sprintf(`{"status":"queued","events":[{"id":%q,"function":"Fetch","duplicate":true},{"id":%q,"function":"HelloIntent","duplicate":true}],"count":2}`+"\n",
+		events["Fetch"], events["HelloIntent"]))
 	g.idle()
 }
 
@@ -159,8 +210,8 @@ func TestGitHub_FormIsKeptAsItCame(t *testing.T) {
 
 func TestGitHub_PingAndUnwantedEventsRunNothing(t *testing.T) {
 	g := start(t)
-	g.push(`{"zen":"x","hook_id":1}`, "X-GitHub-Event", "ping").want(t, 200, `{"status":"connected"}`)
-	g.push(`{"action":"opened"}`, "X-GitHub-Event", "issues").want(t, 202, `{"status":"ignored"}`)
+	g.push(`{"zen":"x","hook_id":1}`, "X-GitHub-Event", "ping").want(t, 200, `{"status":"connected"}`+"\n")
+	g.push(`{"action":"opened"}`, "X-GitHub-Event", "issues").want(t, 202, `{"status":"ignored"}`+"\n")
 	records, err := g.queue.List(t.Context(), queue.Filter{Since: g.begin})
 	if err != nil || len(records) != 0 {
 		t.Errorf("stored: %v, %v", records, err)
@@ -183,12 +234,12 @@ func TestGitHub_RefusesWhatIsNotSigned(t *testing.T) {
 
 func TestRoot_TellsTheSenderByTheShapeOfTheBody(t *testing.T) {
 	g := start(t)
-	alexa, push := trigger.Sample(trigger.Alexa), trigger.Sample(trigger.GitHub)
-	header, err := trigger.Sign(trigger.Config{Kind: trigger.GitHub, Secret: []byte(secret)}, push, time.Now())
+	alexa, push := trigger.Sample(trigger.Alexa), trigger.SampleFor(manifest().Triggers[1].Config, time.Now())
+	header, err := trigger.Sign(trigger.Config{Kind: trigger.GitHub, Secrets: []trigger.Secret{[]byte(secret)}}, push, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.do("POST", "/", nil, strings.NewReader(string(alexa))).want(t, 200, `{ "I am": "HelloIntent" }`)
+	g.do("POST", "/", nil, strings.NewReader(string(alexa))).want(t, 200, voiced("HelloIntent"))
 	if a := g.do("POST", "/", header, strings.NewReader(string(push))); a.StatusCode != 202 {
 		t.Errorf("got %d %s", a.StatusCode, a.body)
 	}
@@ -201,7 +252,7 @@ func TestRoot_TellsTheSenderByTheShapeOfTheBody(t *testing.T) {
 func TestRoot_NamesThePathsWhenSeveralTriggersFit(t *testing.T) {
 	g := start(t)
 	m := manifest()
-	m.Triggers = append(m.Triggers, &deploy.Trigger{Kind: deploy.KindAlexa, Name: "b", Path: "/alexa-b", Insecure: true})
+	m.Triggers = append(m.Triggers, &deploy.Trigger{Config: trigger.Config{Kind: trigger.Alexa, Insecure: true}, Name: "b", Path: "/alexa-b"})
 	g.catalog.Set(m)
 	sample := string(trigger.Sample(trigger.Alexa))
 	message := g.do("POST", "/", nil, strings.NewReader(sample)).refused(t, 404, "no_trigger")
@@ -223,7 +274,7 @@ func TestPayloads_RecordedFromSendersAreAnswered(t *testing.T) {
 	g := start(t)
 	m := manifest()
 	m.Triggers[0].SkillIDs, m.Triggers[0].IDOnly, m.Triggers[0].Insecure = nil, false, true
-	m.Triggers[1].Events = nil
+	m.Triggers[1].Routes[0].Filter.Events = nil
 	g.catalog.Set(m)
 	for _, file := range recorded(t, dir, "alexa", "*Request.json", "*.no-session.json") {
 		if a := g.alexa(file); a.StatusCode != 200 {

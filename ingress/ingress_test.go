@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -53,13 +54,16 @@ func (s *suite) run() (code int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	shared, err = queue.Open(context.Background(), queue.Options{Dir: dir, Log: slog.New(slog.DiscardHandler)})
+	if err := trustAmazon(dir); err != nil {
+		return 0, err
+	}
+	shared, err = queue.Open(context.Background(), queue.Options{Dir: filepath.Join(dir, "data"), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, shared.Close()) }()
 	for _, f := range manifest().Functions {
-		if err := shared.AddFunction(context.Background(), f.Name); err != nil {
+		if err := shared.AddFunction(context.Background(), f.Name, queue.Retry{}); err != nil {
 			return 0, err
 		}
 	}
@@ -92,7 +96,16 @@ func (w *workers) startFunctions() error {
 
 func introduce(e *queue.Event) queue.Result {
 	ran <- e
-	return queue.Result{Outcome: queue.OutcomeOK, Reply: fmt.Appendf(nil, `{ "I am": %q }`, e.Function)}
+	reply := fmt.Sprintf(`{ "I am": %q }`, e.Function)
+	if strings.HasPrefix(e.Source, "alexa") {
+		reply = voiced(e.Function)
+	}
+	return queue.Result{Outcome: queue.OutcomeOK, Reply: []byte(reply)}
+}
+
+// voiced is what introduce says to Alexa.
+func voiced(function string) string {
+	return fmt.Sprintf(`{ "version": "1.0", "response": { "I am": %q } }`, function)
 }
 
 func fail(e *queue.Event) queue.Result {
@@ -125,12 +138,12 @@ func manifest() *deploy.Manifest {
 	slow, _ := m.Function("Slow")
 	slow.Timeout = 100 * time.Millisecond
 	m.Triggers = []*deploy.Trigger{
-		{Kind: deploy.KindAlexa, Path: "/alexa", SkillIDs: []string{trigger.SampleSkillID}, IDOnly: true, Apology: sorry,
+		{Config: trigger.Config{Kind: trigger.Alexa, SkillIDs: []string{trigger.SampleSkillID}, IDOnly: true}, Path: "/alexa", Apology: sorry,
 			Timeout: 6 * time.Second, Intents: map[string]string{
 				"MappedIntent": "HelloIntent", "BrokenIntent": "Broken", "SlowIntent": "Slow", "NobodyIntent": "Nobody",
 				"SessionEndedRequest": "ended", "AudioPlayer.PlaybackStopped": "Broken"}},
-		{Kind: deploy.KindGitHub, Name: "acme", Path: "/github/acme", Function: "Fetch", Secret: deploy.Secret(secret),
-			Events: []string{"push"}},
+		{Config: trigger.Config{Kind: trigger.GitHub, Secrets: []trigger.Secret{[]byte(secret)}}, Name: "acme", Path: "/github/acme",
+			Routes: []deploy.Route{{Function: "Fetch", Filter: deploy.Filter{Events: []string{"push"}}}}},
 	}
 	return m
 }
@@ -196,7 +209,7 @@ func newWorkers(q *queue.Queue) *workers {
 }
 
 func (w *workers) start(function string, slots int, handle queue.Handler) error {
-	feed, err := w.queue.Feed(function)
+	feed, err := w.queue.Feed(function, queue.Retry{})
 	if err != nil {
 		return err
 	}
@@ -260,6 +273,21 @@ func settle(t testing.TB) {
 
 func busy(s queue.FunctionStats) bool {
 	return s.Events.Running > 0 || s.Replays.Running > 0 || s.Events.Waiting > 0 || s.Replays.Waiting > 0
+}
+
+// within polls until the condition holds.
+func within(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(10 * time.Second)
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not within 10s: %s", what)
+		}
+	}
 }
 
 // start opens a gateway for manifest().
@@ -330,7 +358,7 @@ func (g *gateway) alexa(body string) answer {
 // otherwise.
 func (g *gateway) push(body string, header ...string) answer {
 	g.t.Helper()
-	h, err := trigger.Sign(trigger.Config{Kind: trigger.GitHub, Secret: []byte(secret)}, []byte(body), time.Now())
+	h, err := trigger.Sign(trigger.Config{Kind: trigger.GitHub, Secrets: []trigger.Secret{[]byte(secret)}}, []byte(body), time.Now())
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -430,8 +458,8 @@ func TestServer_FollowsTheCatalog(t *testing.T) {
 	g.catalog.Set(&deploy.Manifest{
 		Functions: []*deploy.Function{deploy.NewFunction("Fetch")},
 		Triggers: []*deploy.Trigger{
-			{Kind: deploy.KindGitHub, Name: "x", Path: "/x", Function: "Fetch", Insecure: true},
-			{Kind: deploy.KindGitHub, Name: "y", Path: "/y", Function: "Fetch"}, // nothing verifies it
+			{Config: trigger.Config{Kind: trigger.GitHub, Insecure: true}, Name: "x", Path: "/x", Routes: []deploy.Route{{Function: "Fetch"}}},
+			{Config: trigger.Config{Kind: trigger.GitHub}, Name: "y", Path: "/y", Routes: []deploy.Route{{Function: "Fetch"}}}, // nothing verifies it
 		},
 	})
 	header := http.Header{"X-Github-Event": {"push"}, "Content-Type": {"application/json"}}
@@ -449,12 +477,14 @@ func TestServer_FollowsTheCatalog(t *testing.T) {
 func TestNew_RefusesWhatCannotWork(t *testing.T) {
 	q := shared
 	empty := deploy.NewCatalog(nil)
-	open := deploy.NewCatalog(&deploy.Manifest{Triggers: []*deploy.Trigger{{Kind: deploy.KindGitHub, Path: "/x", Function: "f"}}})
+	open := deploy.NewCatalog(&deploy.Manifest{Triggers: []*deploy.Trigger{{Config: trigger.Config{Kind: trigger.GitHub}, Path: "/x", Routes: []deploy.Route{{Function: "f"}}}}})
 	for name, o := range map[string]Options{
 		"no queue":           {Catalog: empty},
 		"no catalog":         {Queue: q},
 		"body limit":         {Queue: q, Catalog: empty, MaxBody: queue.MaxBody + 1},
 		"in flight":          {Queue: q, Catalog: empty, MaxInFlight: -1},
+		"bytes in flight":    {Queue: q, Catalog: empty, MaxBody: 1000, MaxInFlightBytes: 999},
+		"fewer than default": {Queue: q, Catalog: empty, MaxInFlightBytes: DefaultMaxBody - 1},
 		"unverified trigger": {Queue: q, Catalog: open},
 	} {
 		if _, err := New(o); err == nil {
@@ -479,7 +509,8 @@ func TestServer_LogsOneLinePerRequestWithoutBodiesQueriesAndSecrets(t *testing.T
 	b := g.push(`{"ref":"topsecret","commits":[]}`)
 	c := g.push(`{"ref":"topsecret","commits":[]}`, "X-Hub-Signature-256", "sha256="+strings.Repeat("ab", 32))
 	g.alexa(strings.ReplaceAll(string(trigger.Sample(trigger.Alexa)), trigger.SampleSkillID, "topsecret"))
-	g.Close() // waits for the lines
+	g.do("GET", "/healthz", nil, nil).want(t, 200, `{"status":"ok"}`) // has none: it is asked every few seconds
+	g.Close()                                                         // waits for the lines
 	log := g.log.String()
 	if n := strings.Count(log, "msg=request"); n != 4 {
 		t.Errorf("%d lines, want 4", n)

@@ -17,7 +17,7 @@ func (s *Server) root(x *exchange, t *table) error {
 		return nil
 	}
 	return s.post(x, "HEAD, POST", func() error {
-		body, err := s.body(x)
+		body, err := s.body(x, s.forEvent())
 		if err != nil {
 			return err
 		}
@@ -32,7 +32,7 @@ func (s *Server) root(x *exchange, t *table) error {
 // byShape returns the only trigger of the body's kind. GitHub says itself who it
 // is: its ping has not the shape of a push.
 func (t *table) byShape(header http.Header, body []byte) (*hook, error) {
-	payload, err := trigger.Payload(header.Get("Content-Type"), body)
+	payload, err := trigger.Payload("", header.Get("Content-Type"), body)
 	if err != nil {
 		return nil, err
 	}

@@ -6,60 +6,134 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/funker-dispatch/funker-dispatch/queue"
 )
 
-// places counts the requests in flight.
-type places struct {
+// budget is what the requests in flight share. Who does not get a part of it does not wait for it.
+type budget struct {
 	limit int64
 	taken atomic.Int64
 }
 
-func (p *places) take() bool {
-	if p.taken.Add(1) <= p.limit {
-		return true
+func (b *budget) take(n int64) bool {
+	for {
+		taken := b.taken.Load()
+		if taken+n > b.limit {
+			return false
+		}
+		if b.taken.CompareAndSwap(taken, taken+n) {
+			return true
+		}
 	}
-	p.taken.Add(-1)
-	return false
 }
 
-func (p *places) free() { p.taken.Add(-1) }
+func (b *budget) free(n int64) { b.taken.Add(-n) }
 
-// firstRead is how much memory a body gets, in bytes, before any of it is here:
-// announcing a large one costs a client nothing.
+// firstRead is how much memory every body gets, in bytes, before any of it is
+// here. It is not part of the budget, so that many large bodies at once keep no
+// small one out.
 const firstRead = 64 << 10
 
-// body reads the request's body, within the limit.
-func (s *Server) body(x *exchange) ([]byte, error) {
-	if x.r.ContentLength > s.maxBody {
-		return nil, s.tooLarge(x)
+// bound is how large a body may be.
+type bound struct {
+	bytes  int64
+	advice string // what to do when it is larger
+}
+
+// forEvent bounds what is stored.
+func (s *Server) forEvent() bound {
+	return bound{s.maxBody, "send less, or raise --max-body of the gateway"}
+}
+
+// forCall bounds what is given to a function while the client waits.
+func (s *Server) forCall() bound {
+	if s.maxBody <= queue.MaxMessage {
+		return s.forEvent()
 	}
-	body, err := readAll(http.MaxBytesReader(x.w, x.r.Body, s.maxBody), x.r.ContentLength)
+	return bound{queue.MaxMessage, "no call takes more; send less, or an event: POST /functions/{name} with the header Prefer: respond-async"}
+}
+
+var errBusy = refuse(codeBusy, "too many bytes at once: try again soon")
+
+// body reads the request's body and takes its bytes out of the budget, until the
+// request is answered: an announced length at once, else as they arrive.
+func (s *Server) body(x *exchange, b bound) ([]byte, error) {
+	length := x.r.ContentLength
+	if length > b.bytes {
+		return nil, tooLarge(x, b)
+	}
+	if err := s.hold(x, length-firstRead); err != nil {
+		return nil, unread(x, err)
+	}
+	body, err := s.readAll(x, http.MaxBytesReader(x.w, x.r.Body, b.bytes), length, b.bytes)
 	var over *http.MaxBytesError
 	switch {
 	case err == nil:
+		x.size = int64(len(body))
 		return body, s.endReadTimeout(x)
 	case errors.As(err, &over):
-		return nil, s.tooLarge(x)
+		return nil, tooLarge(x, b)
+	case errors.Is(err, errBusy):
+		return nil, unread(x, err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		x.w.Header().Set("Connection", "close")
-		return nil, refuse(codeBodyTimeout, fmt.Sprintf("the body did not arrive within %s", s.readTimeout))
+		return nil, unread(x, refuse(codeBodyTimeout, fmt.Sprintf("the body did not arrive within %s", s.readTimeout)))
 	default:
-		return nil, refuse(codeBodyIncomplete, "the body ended early or is not framed as HTTP demands")
+		return nil, refuse(codeBodyIncomplete, "the body ended early, or is not framed or compressed as its headers say")
 	}
 }
 
-// tooLarge closes the connection, as the rest of the body is still on it.
-func (s *Server) tooLarge(x *exchange) error {
-	x.w.Header().Set("Connection", "close")
-	return refuse(codeBodyTooLarge, fmt.Sprintf(
-		"the body is over the limit of %d bytes: send less, or raise --max-body of the gateway", s.maxBody))
+// hold takes n bytes, when n is positive, out of the budget until the request is
+// answered. It returns errBusy.
+func (s *Server) hold(x *exchange, n int64) error {
+	if n <= 0 {
+		return nil
+	}
+	if !s.bytes.take(n) {
+		return errBusy
+	}
+	x.held += n
+	return nil
 }
 
-// readAll reads length bytes, or to the end when length is negative.
-func readAll(r io.Reader, length int64) ([]byte, error) {
+func tooLarge(x *exchange, b bound) error {
+	return unread(x, refuse(codeBodyTooLarge, fmt.Sprintf("the body is over the limit of %d bytes: %s", b.bytes, b.advice)))
+}
+
+// unread closes the connection, as the rest of the body is still on it. HTTP/2
+// ends the stream alone.
+func unread(x *exchange, err error) error {
+	if x.r.ProtoMajor < 2 {
+		x.w.Header().Set("Connection", "close")
+		x.unread = true
+	}
+	return err
+}
+
+// lingering is how long a client that was refused may go on sending.
+const lingering = 500 * time.Millisecond
+
+// linger takes what a client still sends that has its answer: many read it only after
+// they have sent all. Closing a connection with something unread on it resets it, and
+// the answer is lost; net/http waits before it does, but not for a client that has
+// said Connection: close, as proxies do.
+func (x *exchange) linger() {
+	if !x.unread {
+		return
+	}
+	c := http.NewResponseController(x.w)
+	if err := errors.Join(c.Flush(), c.SetReadDeadline(time.Now().Add(lingering))); err != nil {
+		return // the client has gone, or there is no connection under this
+	}
+	_, _ = io.Copy(io.Discard, x.r.Body) // it is of no use to anybody
+}
+
+// readAll reads length bytes, which are held already, or when length is negative
+// to the end, at most limit bytes. It returns errBusy when they do not fit the
+// budget.
+func (s *Server) readAll(x *exchange, r io.Reader, length, limit int64) ([]byte, error) {
 	size := int64(firstRead)
 	if length >= 0 {
 		size = min(size, length)
@@ -67,7 +141,14 @@ func readAll(r io.Reader, length int64) ([]byte, error) {
 	body := make([]byte, 0, size)
 	for int64(len(body)) != length {
 		if len(body) == cap(body) {
-			body = slices.Grow(body, growth(len(body), length))
+			size = length
+			if length < 0 {
+				size = min(2*int64(cap(body)), limit+1) // the reader needs room to see that there is no more
+				if err := s.hold(x, size-int64(cap(body))); err != nil {
+					return nil, err
+				}
+			}
+			body = append(make([]byte, 0, size), body...)
 		}
 		n, err := r.Read(body[len(body):cap(body)])
 		body = body[:len(body)+n]
@@ -78,15 +159,6 @@ func readAll(r io.Reader, length int64) ([]byte, error) {
 		}
 	}
 	return body, nil
-}
-
-// growth doubles what is there, up to the length when that is known.
-func growth(have int, length int64) int {
-	more := max(have, 512)
-	if length >= 0 {
-		more = int(min(int64(more), length-int64(have)))
-	}
-	return more
 }
 
 // endReadTimeout lets the function take longer than the body may: net/http goes

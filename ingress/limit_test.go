@@ -3,12 +3,20 @@ package ingress
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/funker-dispatch/funker-dispatch/queue"
 )
 
 func TestFunction_RefusesBodiesThatAreNotJSON(t *testing.T) {
@@ -47,13 +55,227 @@ func TestServer_RefusesBodiesOverTheLimit(t *testing.T) {
 
 func TestServer_KeepsLargeBodiesWhole(t *testing.T) {
 	g := start(t)
-	for _, size := range []int{firstRead - 2, firstRead, 3*firstRead + 7, DefaultMaxBody - 2} {
+	for _, size := range []int{firstRead - 2, firstRead, 3*firstRead + 7, queue.MaxMessage - 2} {
 		body := `"` + strings.Repeat("x", size) + `"`
 		for _, r := range []io.Reader{strings.NewReader(body), io.MultiReader(strings.NewReader(body))} {
 			g.do("POST", "/functions/Fetch", http.Header{"Authorization": {"Bearer " + token}}, r).want(t, 200, `{ "I am": "Fetch" }`)
 			if e := g.event(); string(e.Body) != body {
 				t.Errorf("%d bytes arrived as %d others", len(body), len(e.Body))
 			}
+		}
+	}
+	body := `"` + strings.Repeat("x", DefaultMaxBody-2) + `"`
+	for _, r := range []io.Reader{strings.NewReader(body), io.MultiReader(strings.NewReader(body))} {
+		a := g.do("POST", "/functions/Fetch", http.Header{"Authorization": {"Bearer " + token}, "Prefer": {"respond-async"}}, r)
+		if e := g.event(); a.StatusCode != 202 || string(e.Body) != body {
+			t.Errorf("%d %s: %d bytes arrived as %d others", a.StatusCode, a.body, len(body), len(e.Body))
+		}
+	}
+	if taken := g.server.bytes.taken.Load(); taken != 0 {
+		t.Errorf("%d bytes are still held", taken)
+	}
+}
+
+func TestServer_RefusesCallsThatNoMessageHolds(t *testing.T) {
+	g := start(t)
+	body := `"` + strings.Repeat("x", queue.MaxMessage-1) + `"`
+	for _, r := range []io.Reader{strings.NewReader(body), io.MultiReader(strings.NewReader(body))} {
+		a := g.do("POST", "/functions/Fetch", http.Header{"Authorization": {"Bearer " + token}}, r)
+		if message := a.refused(t, 413, "body_too_large"); !strings.Contains(message, fmt.Sprint(queue.MaxMessage)) || !strings.Contains(message, "respond-async") {
+			t.Errorf("message: %s", message)
+		}
+	}
+	g.alexa(body).refused(t, 400, "body_too_large")
+	g.idle()
+}
+
+func TestServer_RefusesFromTheHeaderWhatIsAnnouncedTooLarge(t *testing.T) {
+	g := start(t)
+	c := g.dial(fmt.Sprintf("POST /github/acme HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", DefaultMaxBody+1))
+	res, err := http.ReadResponse(bufio.NewReader(c), nil) // no byte of the body was sent
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := answer{res.StatusCode, res.Header, string(body)}.refused(t, 413, "body_too_large")
+	if !strings.Contains(message, fmt.Sprint(DefaultMaxBody)) || !strings.Contains(message, "--max-body") {
+		t.Errorf("message: %s", message)
+	}
+}
+
+// Proxies send all before they read, and say that it is their last request.
+func TestServer_AClientThatSendsAllFirstHearsWhyItIsRefused(t *testing.T) {
+	g := start(t, func(o *Options) { o.MaxBody = 1000 })
+	size := 16 << 20 // more than the kernel takes for somebody who does not read
+	for _, head := range []string{"POST /github/acme HTTP/1.1\r\nHost: x\r\n", "POST /github/acme HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", "POST /github/acme HTTP/1.0\r\n"} {
+		c := g.dial(fmt.Sprintf("%sContent-Length: %d\r\n\r\n", head, size))
+		if _, err := io.CopyN(c, zeros{}, int64(size)); err != nil {
+			t.Errorf("%q: %v", head, err)
+			continue
+		}
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Errorf("%q: %v", head, err)
+			continue
+		}
+		if res.Body.Close(); res.StatusCode != 413 || !res.Close {
+			t.Errorf("%q: got %s", head, res.Status)
+		}
+	}
+	g.idle()
+}
+
+// zeros is an endless body.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+// tight leaves room for one body of 1 MiB.
+func tight(o *Options) { o.MaxBody, o.MaxInFlightBytes = 1<<20, 1<<20 }
+
+// sized is a body of so many bytes.
+func sized(n int) string { return `"` + strings.Repeat("x", n-2) + `"` }
+
+// async stores a body as an event; in chunks when it has no known length.
+func (g *gateway) async(body string, chunked bool) answer {
+	var r io.Reader = strings.NewReader(body)
+	if chunked {
+		r = io.MultiReader(r)
+	}
+	return g.do("POST", "/functions/Fetch", http.Header{"Authorization": {"Bearer " + token}, "Prefer": {"respond-async"}}, r)
+}
+
+func (g *gateway) within(what string, condition func() bool) {
+	g.t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(10 * time.Second)
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			g.t.Fatalf("not within 10 s: %s", what)
+		}
+	}
+}
+
+func TestServer_RefusesBytesBeyondItsBudgetAtOnce(t *testing.T) {
+	const head = "POST /functions/Fetch HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + token + "\r\n"
+	for name, send := range map[string]func(*gateway) net.Conn{
+		"announced": func(g *gateway) net.Conn { return g.dial(head + "Content-Length: 900000\r\n\r\n") },
+		"arrived": func(g *gateway) net.Conn {
+			return g.dial(head + "Transfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x\r\n%s\r\n", 900_000, sized(900_000)))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := start(t, tight)
+			c := send(g)
+			g.within("the bytes are held", func() bool { return g.server.bytes.taken.Load() > 800_000 })
+			for _, chunked := range []bool{false, true} {
+				begin := time.Now()
+				a := g.async(sized(500_000), chunked)
+				a.refused(t, 503, "busy")
+				a.header(t, "Retry-After", "1")
+				if d := time.Since(begin); d > time.Second {
+					t.Errorf("refused after %s", d)
+				}
+			}
+			g.invoke("Fetch", sized(firstRead)).want(t, 200, `{ "I am": "Fetch" }`) // small ones pass
+			g.event()
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			g.within("the bytes are free", func() bool { return g.server.bytes.taken.Load() == 0 })
+			if a := g.async(sized(1<<20), true); a.StatusCode != 202 {
+				t.Errorf("with room again: got %d %s", a.StatusCode, a.body)
+			}
+			g.event()
+		})
+	}
+}
+
+func TestServer_HoldsItsBudgetUnderLoad(t *testing.T) {
+	g := start(t, tight)
+	var stored, busy atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			for range 10 {
+				a := g.async(sized(300_000), i%2 == 0)
+				switch a.StatusCode {
+				case http.StatusAccepted:
+					stored.Add(1)
+				case http.StatusServiceUnavailable:
+					busy.Add(1)
+					a.refused(t, 503, "busy")
+					a.header(t, "Retry-After", "1")
+				default:
+					t.Errorf("got %d %s", a.StatusCode, a.body)
+				}
+				if taken := g.server.bytes.taken.Load(); taken > 1<<20 {
+					t.Errorf("%d bytes are held", taken)
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	for running := true; running; {
+		select {
+		case <-ran:
+		case <-done:
+			running = false
+		}
+	}
+	if stored.Load() == 0 || busy.Load() == 0 || stored.Load()+busy.Load() != 160 {
+		t.Errorf("%d stored, %d refused", stored.Load(), busy.Load())
+	}
+	if taken := g.server.bytes.taken.Load(); taken != 0 {
+		t.Errorf("%d bytes are still held", taken)
+	}
+}
+
+func TestServer_Every503SaysWhenToTryAgain(t *testing.T) {
+	for code, m := range meanings {
+		if m.status == http.StatusServiceUnavailable && m.retry == "" {
+			t.Errorf("%s has no Retry-After", code)
+		}
+	}
+	q, err := queue.Open(t.Context(), queue.Options{Dir: t.TempDir(), MaxEvents: 100, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	g := start(t, func(o *Options) { o.Queue = q })
+	a := g.push(`{"ref":"x","commits":[]}`)
+	a.refused(t, 503, "store_full")
+	a.header(t, "Retry-After", "30")
+}
+
+func TestServer_WarnsOfWhatItCouldNotDoAndCountsIt(t *testing.T) {
+	q, err := queue.Open(t.Context(), queue.Options{Dir: t.TempDir(), MaxEvents: 100, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	registry := prometheus.NewPedanticRegistry()
+	g := start(t, func(o *Options) { o.Queue, o.Metrics = q, registry })
+	g.push(`{"ref":"x","commits":[]}`).refused(t, 503, "store_full")
+	g.push(`{"ref":"y","commits":[]}`).refused(t, 503, "store_full")
+	g.do("GET", "/nowhere", nil, nil).refused(t, 404, "not_found")
+	g.Close() // waits for the lines
+	for series, want := range map[string]float64{"github-acme store_full": 2, "none not_found": 1, "http busy": 0, "github-acme not_found": 0} {
+		if got := refusals(t, registry)[series]; got != want {
+			t.Errorf("%s: counted %v, want %v", series, got, want)
+		}
+	}
+	for level, want := range map[string]int{"WARN": 2, "INFO": 1} {
+		if got := strings.Count(g.log.String(), "level="+level+" msg=request"); got != want {
+			t.Errorf("%d requests at %s, want %d:\n%s", got, level, want, g.log)
 		}
 	}
 }

@@ -18,25 +18,37 @@ type exchange struct {
 	start time.Time
 
 	id       string // of the request
+	client   string // address, with the port of who is connected
 	event    string
 	source   string
 	function string
+	manner   manner // in which the sender is answered
 	code     string // of what went wrong
-	err      error  // what the client is not told
+	message  string // the same in words, as the client is told
+	said     string // to a sender, of its events: one of the constants said…
+	ignored  string // the name of an event that no filter let through
+	level    slog.Level
+	err      error // what the client is not told
 
-	status int // 0 while nothing is answered
+	status int  // 0 while nothing is answered
+	unread bool // some of the body is
 	bytes  int
+	size   int64 // bytes of the body, as announced or read; -1 while that is not known
+	held   int64 // bytes of the body, out of the budget
 }
 
 // ServeHTTP answers one request, and logs it in one line.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{w: w, r: r, start: time.Now(), id: r.Header.Get("X-Request-Id")}
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.serve(w, r, s.route) }
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, route func(*exchange) error) {
+	x := &exchange{w: w, r: r, start: time.Now(), id: r.Header.Get("X-Request-Id"), client: s.proxies.client(r), size: r.ContentLength}
 	if !isRequestID(x.id) {
 		x.id = queue.NewID()
 	}
 	w.Header()["X-Request-Id"] = []string{x.id}
+	defer x.linger()
 	defer s.finish(x)
-	if err := s.route(x); err != nil {
+	if err := route(x); err != nil {
 		x.refuse(err)
 	}
 }
@@ -49,19 +61,23 @@ func (s *Server) finish(x *exchange) {
 			x.refuse(refuse(codeInternal, "something went wrong here: the log has it under this request id"))
 		}
 	}
+	s.senders.note(x)
 	s.logAccess(x)
 }
 
 func (s *Server) logAccess(x *exchange) {
-	ctx := x.r.Context()
-	if !s.log.Enabled(ctx, slog.LevelInfo) {
+	ctx, level := x.r.Context(), x.level
+	if x.r.URL.Path == healthPath && x.err == nil {
+		level = slog.LevelDebug // somebody asks every few seconds
+	}
+	if !s.log.Enabled(ctx, level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 11)
+	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs,
 		slog.String("method", clip(x.r.Method)), slog.String("path", clip(x.r.URL.Path)),
 		slog.Int("status", x.status), slog.Duration("duration", time.Since(x.start)),
-		slog.Int("bytes", x.bytes), slog.String("request_id", x.id))
+		slog.Int("bytes", x.bytes), slog.String("client", x.client), slog.String("request_id", x.id))
 	for _, a := range []struct{ key, value string }{
 		{"event", x.event}, {"source", x.source}, {"function", x.function}, {"code", x.code},
 	} {
@@ -72,7 +88,7 @@ func (s *Server) logAccess(x *exchange) {
 	if x.err != nil {
 		attrs = append(attrs, slog.String("error", x.err.Error()))
 	}
-	s.log.LogAttrs(ctx, slog.LevelInfo, "request", attrs...)
+	s.log.LogAttrs(ctx, level, "request", attrs...)
 }
 
 // clip keeps a line of the log short whatever a client sends.
@@ -97,10 +113,9 @@ func isRequestID(id string) bool {
 	return id != "" && len(id) <= 128
 }
 
-// take notes whose event this is. The event gets its id here, so that the
-// client hears it also when the call fails.
+// take notes whose event this is: the client hears its id also when the call
+// fails.
 func (x *exchange) take(e *queue.Event) {
-	e.ID = queue.NewID()
 	x.source, x.function = e.Source, e.Function
 	x.setEvent(e.ID)
 }
@@ -116,16 +131,34 @@ func (x *exchange) refuse(err error) {
 	if f.retry != "" {
 		x.w.Header().Set("Retry-After", f.retry)
 	}
+	if x.manner.final != "" && f.final() {
+		x.w.Header().Set(x.manner.final, "1")
+	}
+	if f.status == http.StatusUnauthorized && x.manner.challenge != "" {
+		x.w.Header().Set("Www-Authenticate", x.manner.challenge)
+	}
+	if x.manner.body != nil {
+		x.answerJSON(f.status, x.manner.body(x, f))
+		return
+	}
 	x.answerJSON(f.status, errorBody{errorText{f.code, f.message}})
 }
 
-// fail notes an error, if there is one, without answering.
+// fail notes an error, if there is one, without answering. What is nobody's fault
+// but ours or a function's is a warning.
 func (x *exchange) fail(err error) failure {
 	if err == nil {
 		return failure{}
 	}
 	f := classify(err)
-	x.code = f.code
+	ours := f.status >= http.StatusInternalServerError
+	if x.manner.refuse != nil {
+		f = x.manner.refuse(f)
+	}
+	x.code, x.message = f.code, f.message
+	if ours || f.status >= http.StatusInternalServerError {
+		x.level = slog.LevelWarn
+	}
 	if f.internal {
 		x.err = err
 	}
@@ -138,7 +171,7 @@ func (x *exchange) answerJSON(status int, v any) {
 	if err != nil {
 		x.err, status, b = err, http.StatusInternalServerError, []byte(`{"error":{"code":"internal","message":""}}`)
 	}
-	x.answer(status, contentJSON, b)
+	x.answer(status, contentJSON, append(b, '\n'))
 }
 
 // answer sends the whole answer. That the client has gone meanwhile is nobody's

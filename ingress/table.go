@@ -1,7 +1,10 @@
 package ingress
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/funker-dispatch/funker-dispatch/deploy"
@@ -21,11 +24,14 @@ type hook struct {
 	*deploy.Trigger
 	verify trigger.Verifier
 	source string
+	routes []route
+	looks  bool // a filter of them looks at more than the name of the event
 }
 
 // newTable leaves out the triggers that cannot be verified: there is a fault
-// for each.
-func newTable(m *deploy.Manifest) (t *table, faults []error) {
+// for each. Triggers that are as in the last table keep their verifiers, and with
+// them the certificates that those have.
+func newTable(m *deploy.Manifest, fetch trigger.Fetch, last *table) (t *table, faults []error) {
 	t = &table{
 		manifest:  m,
 		hooks:     make(map[string]*hook, len(m.Triggers)),
@@ -36,7 +42,7 @@ func newTable(m *deploy.Manifest) (t *table, faults []error) {
 		t.functions[f.Name] = f
 	}
 	for _, d := range m.Triggers {
-		h, err := newHook(d)
+		h, err := newHook(d, fetch, last)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("trigger on %s: %w", d.Path, err))
 			continue
@@ -47,14 +53,45 @@ func newTable(m *deploy.Manifest) (t *table, faults []error) {
 	return t, faults
 }
 
-func newHook(d *deploy.Trigger) (*hook, error) {
-	verify, err := trigger.New(trigger.Config{
-		Kind: d.Kind, SkillIDs: d.SkillIDs, Secret: d.Secret, IDOnly: d.IDOnly, Insecure: d.Insecure,
-	})
-	if err != nil {
+// Check returns an error when the gateway cannot serve every trigger of a manifest.
+func Check(m *deploy.Manifest) error {
+	_, faults := newTable(m, fetch, nil)
+	return errors.Join(faults...)
+}
+
+// refuseClosed is the verifier of a trigger that is closed: its senders shall come back.
+func refuseClosed(context.Context, trigger.Request) (trigger.Event, error) {
+	return trigger.Event{}, errClosed
+}
+
+var errClosed = refuse(codeUnavailable, "this trigger is closed for now, the gateway's log says why: try again later")
+
+func newHook(d *deploy.Trigger, fetch trigger.Fetch, last *table) (*hook, error) {
+	if d.Closed != "" {
+		return &hook{Trigger: d, verify: refuseClosed, source: d.Source()}, nil
+	}
+	h := &hook{Trigger: d, source: d.Source()}
+	if same := last.same(d); same != nil {
+		h.verify = same.verify
+		return h, h.addRoutes()
+	}
+	var err error
+	if h.verify, err = trigger.New(d.Config, fetch); err != nil {
 		return nil, err
 	}
-	return &hook{Trigger: d, verify: verify, source: d.Source()}, nil
+	return h, h.addRoutes()
+}
+
+// same is the trigger on the path of d, when it verifies as d does. t may be nil.
+func (t *table) same(d *deploy.Trigger) *hook {
+	if t == nil {
+		return nil
+	}
+	h := t.hooks[d.Path]
+	if h == nil || h.Closed != "" || !reflect.DeepEqual(h.Config, d.Config) {
+		return nil
+	}
+	return h
 }
 
 // current is the table of the manifest in force.
@@ -69,10 +106,11 @@ func (s *Server) current() *table {
 	if t := s.table.Load(); t.manifest == m {
 		return t
 	}
-	t, faults := newTable(m)
+	t, faults := newTable(m, s.fetch, s.table.Load())
 	for _, err := range faults {
 		s.log.Error("trigger left out", "error", err)
 	}
+	s.senders.follow(m)
 	s.table.Store(t)
 	return t
 }
@@ -80,7 +118,15 @@ func (s *Server) current() *table {
 // maxNamed is how many names a refusal lists.
 const maxNamed = 20
 
-// find returns the function, or a refusal that names those there are.
+// find returns the function, of the manifest or found by a worker, or a refusal that names those of the manifest.
+func (s *Server) find(t *table, name string) (*deploy.Function, error) {
+	f, err := t.find(name)
+	if err != nil && s.found(name) {
+		return deploy.NewFunction(name), nil
+	}
+	return f, err
+}
+
 func (t *table) find(name string) (*deploy.Function, error) {
 	if f, ok := t.functions[name]; ok {
 		return f, nil

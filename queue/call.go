@@ -17,6 +17,7 @@ import (
 const (
 	CodeNoWorker       = "no_worker"       // no worker has the function
 	CodeNoTask         = "no_task"         // no task of the function took the connection: it did not run
+	CodeNoPorts        = "no_ports"        // the worker has no local port left for a connection: it did not run
 	CodeFunctionFailed = "function_failed" // the function answered that it failed
 	CodeFunctionDied   = "function_died"   // the function took the call and ended without an answer
 	CodeBadReply       = "bad_reply"       // the answer is not one JSON value
@@ -26,6 +27,8 @@ const (
 	CodeBadPayload     = "bad_payload"     // the stored body is nothing that a function could be given
 	CodeCorrupt        = "corrupt"         // the stored body does not match its hash
 	CodeExpired        = "expired"         // the deadline was over before the call could start
+	CodeTooOld         = "too_old"         // the event is older than the max-age of its function
+	CodeWorkerDied     = "worker_died"     // the workers that had the event died
 )
 
 // CallError says why a call has no reply.
@@ -46,18 +49,29 @@ const (
 
 // Call records a call, gives it to a worker and returns the function's reply. The deadline is e.Deadline or that of
 // ctx, whichever is earlier; without any it is MaxCallTime. It sets e.ID when it is empty. That nobody has the
-// function is known within 50 ms. Errors: *CallError, ErrFull, ErrUnavailable, ErrTooLarge, ErrName, or the cause of ctx.
+// function is known within 50 ms, unless the call is Patient. Errors: *CallError, ErrFull, ErrUnavailable, ErrTooLarge, ErrName, or the cause of ctx.
 func (q *Queue) Call(ctx context.Context, e *Event) ([]byte, error) {
+	if len(e.Body) > MaxMessage {
+		return nil, tooLarge(e, "a call", MaxMessage)
+	}
 	subject, err := prepare(e, callSubject)
 	if err != nil {
 		return nil, err
 	}
+	done, err := q.admit(int64(len(e.Body) + overhead))
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	e.Deadline = earliest(ctx, e.Deadline)
-	if body, ok, err := q.callHere(e, calledSubject(subject)); ok {
+	if body, ok, err := q.callHere(ctx, e, calledSubject(subject)); ok || err != nil {
 		return body, err
 	}
-	if !q.Present(e.Function) {
-		return nil, q.refuse(e, subject)
+	if e.Patient && q.arrived != nil {
+		q.arrived(e.Function)
+	}
+	if !e.Patient && !q.Present(e.Function) {
+		return nil, q.refuse(e, subject, CodeNoWorker)
 	}
 	w, inbox := q.callers.add(e.ID)
 	defer q.callers.remove(e.ID)
@@ -81,12 +95,12 @@ func earliest(ctx context.Context, deadline time.Time) time.Time {
 	return deadline
 }
 
-// await waits for the reply, and asks once whether there is a worker when it takes its time.
+// await waits for the reply. When it takes its time, it asks once whether there is a worker. Shortly before the deadline
+// it takes back a call that no worker was given.
 func (q *Queue) await(ctx context.Context, e *Event, w *caller, subject string) ([]byte, error) {
 	timer := time.NewTimer(presencePatience)
 	defer timer.Stop()
-	asked := false
-	for {
+	for step := 0; ; step++ {
 		select {
 		case r := <-w.reply:
 			q.presence.seen(e.Function)
@@ -95,14 +109,21 @@ func (q *Queue) await(ctx context.Context, e *Event, w *caller, subject string) 
 			return nil, q.gone(ctx)
 		case <-timer.C:
 		}
-		switch {
-		case asked:
+		left := time.Until(e.Deadline)
+		switch step {
+		case 0:
+			if !e.Patient && !q.answered(e.Function) && len(w.reply) == 0 && q.withdraw(w, e, subject, CodeNoWorker) {
+				return nil, refusal(CodeNoWorker, e.Function)
+			}
+			timer.Reset(left - min(presenceLimit, left/2))
+		case 1:
+			if len(w.reply) == 0 && q.withdraw(w, e, subject, CodeNoTask) {
+				return nil, refusal(CodeNoTask, e.Function)
+			}
+			timer.Reset(time.Until(e.Deadline))
+		default:
 			return nil, &CallError{CodeTimeout, fmt.Sprintf("function %s did not answer in time", e.Function)}
-		case !q.answered(e.Function) && len(w.reply) == 0 && q.withdraw(w, e, subject):
-			return nil, noWorker(e.Function)
 		}
-		asked = true
-		timer.Reset(time.Until(e.Deadline))
 	}
 }
 
@@ -113,23 +134,31 @@ func (q *Queue) gone(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-func noWorker(function string) error {
-	return &CallError{CodeNoWorker, fmt.Sprintf("no worker has function %s", function)}
+// refusal says why no worker was given a call.
+func refusal(code, function string) error {
+	if code == CodeNoTask {
+		return &CallError{code, fmt.Sprintf("no task of function %s took the call in time", function)}
+	}
+	return &CallError{code, fmt.Sprintf("no worker has function %s", function)}
 }
 
-// refuse records a call that nobody can take, on the subject that no consumer reads: it can be replayed but never runs
-// by itself.
-func (q *Queue) refuse(e *Event, subject string) error {
+// refuse records a call that nobody takes, on the subject that no consumer reads: it can be replayed but never runs by
+// itself.
+func (q *Queue) refuse(e *Event, subject, code string) error {
 	if err := q.nc.PublishMsg(encode(e, calledSubject(subject))); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	q.logOutcome(e, Result{Outcome: OutcomeNoWorker, Code: CodeNoWorker}, "")
-	return noWorker(e.Function)
+	why, outcome := refusal(code, e.Function), OutcomeNoWorker
+	if code == CodeNoTask {
+		outcome = OutcomeNotStarted
+	}
+	q.logOutcome(line{event: e, result: Result{Code: code, Message: why.Error()}, outcome: outcome})
+	return why
 }
 
 // withdraw takes back a call, so that a worker which starts now does not run it. It reports whether that is certain:
 // not when a worker was given the call, which it may be running although it takes no new work.
-func (q *Queue) withdraw(w *caller, e *Event, subject string) bool {
+func (q *Queue) withdraw(w *caller, e *Event, subject, code string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), presenceLimit)
 	defer cancel()
 	var seq uint64
@@ -148,7 +177,7 @@ func (q *Queue) withdraw(w *caller, e *Event, subject string) bool {
 	if err != nil || q.taken(ctx, e.Function, seq) {
 		return false
 	}
-	if err := q.refuse(e, subject); errors.Is(err, ErrUnavailable) {
+	if err := q.refuse(e, subject, code); errors.Is(err, ErrUnavailable) {
 		q.log.Warn("withdrawn call not recorded", "event", e.ID, "error", err)
 	}
 	return true

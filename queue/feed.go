@@ -35,28 +35,37 @@ const recheck = time.Second
 // Feed is the work of one function, for the slots of one worker. While it is open, callers know that the function
 // has a worker.
 type Feed struct {
-	q     *Queue
-	name  string
-	pulls [lanes]string        // subjects to ask for the next message
-	wake  [lanes]chan struct{} // each token is worth one look at the lane; calls need none
-	idle  chan *slot           // a slot that has nothing to do waits here for a caller of this process
-	until atomic.Int64         // no replays or events before this time, unix nanoseconds
-	subs  []*nats.Subscription
-	warn  sync.Once
-	done  chan struct{}
-	wg    sync.WaitGroup
+	q      *Queue
+	name   string
+	opened time.Time
+	retry  atomic.Pointer[Retry]
+	wait   atomic.Int64         // how long the server waits for a sign of life of an event, nanoseconds
+	pulls  [lanes]string        // subjects to ask for the next message
+	wake   [lanes]chan struct{} // each token is worth one look at the lane; calls need none
+	slow   [lanes]atomic.Bool   // whether looks at the lane have to last longer
+	idle   chan *slot           // a slot that has nothing to do waits here for a caller of this process
+	until  atomic.Int64         // no replays or events before this time, unix nanoseconds
+	subs   []*nats.Subscription
+	warn   sync.Once
+	wg     sync.WaitGroup
+
+	delivered [lanes]uint64 // by the consumers, when recheck last asked
+	stop      context.CancelFunc
 }
 
 // wakeTokens bounds the looks that are owed. Every look that finds something owes another one, so none is missed.
 const wakeTokens = 256
 
-// Feed opens the work of a function whose consumers exist (see AddFunction).
-func (q *Queue) Feed(function string) (*Feed, error) {
+// Feed opens the work of a function whose consumers exist (see AddFunction). Its events are tried as r says.
+func (q *Queue) Feed(function string, r Retry) (*Feed, error) {
 	token, err := Token(function)
 	if err != nil {
 		return nil, err
 	}
-	f := &Feed{q: q, name: function, idle: make(chan *slot), done: make(chan struct{})}
+	f := &Feed{q: q, name: function, opened: time.Now(), idle: make(chan *slot)}
+	f.SetRetry(r)
+	running, stop := context.WithCancel(context.Background())
+	f.stop = stop
 	for l := range lanes {
 		f.pulls[l] = pullSubject(l.stream(), consumerName(token))
 		f.wake[l] = make(chan struct{}, wakeTokens)
@@ -76,9 +85,16 @@ func (q *Queue) Feed(function string) (*Feed, error) {
 		f.Close()
 		return nil, err
 	}
-	f.wg.Go(f.recheck)
+	f.wait.Store(int64(DefaultAckWait))
+	f.wg.Go(func() { f.recheck(running, token) })
 	q.feeds.Store(function, f)
 	return f, nil
+}
+
+// SetRetry changes how often the events are tried from now on.
+func (f *Feed) SetRetry(r Retry) {
+	r = r.withDefaults()
+	f.retry.Store(&r)
 }
 
 func (f *Feed) subscribe(subject string, handle nats.MsgHandler) error {
@@ -91,19 +107,46 @@ func (f *Feed) subscribe(subject string, handle nats.MsgHandler) error {
 }
 
 // recheck looks at both lanes at once and then from time to time.
-func (f *Feed) recheck() {
+func (f *Feed) recheck(ctx context.Context, token string) {
 	t := time.NewTicker(recheck)
 	defer t.Stop()
-	for {
+	for n := 0; ; n++ {
 		f.raise(laneRedo)
 		f.raise(laneEvents)
+		if n%lookOut == 0 {
+			f.learn(ctx, token, laneRedo)
+			f.learn(ctx, token, laneEvents)
+		}
 		select {
-		case <-f.done:
+		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
 	}
 }
+
+// lookOut is how many rechecks pass between two questions about the consumers.
+const lookOut = 4
+
+// learn asks the server how long it waits for signs of life, and whether a lane stands still although something waits
+// there: a message of megabytes, on a small machine, takes the server longer to read than a look lasts.
+func (f *Feed) learn(ctx context.Context, token string, l lane) {
+	ctx, cancel := context.WithTimeout(ctx, publishLimit)
+	defer cancel()
+	c, err := f.q.js.Consumer(ctx, l.stream(), consumerName(token))
+	if err != nil { // no connection yet, or no such function: the slots say so
+		return
+	}
+	info := c.CachedInfo()
+	f.wait.Store(int64(info.Config.AckWait))
+	waits := info.NumPending > 0
+	stands := waits && info.Delivered.Consumer == f.delivered[l]
+	f.delivered[l] = info.Delivered.Consumer
+	f.slow[l].Store(stands || waits && f.slow[l].Load())
+}
+
+// patience is how long the server waits for a sign of life of an event before another worker gets it.
+func (f *Feed) patience() time.Duration { return time.Duration(f.wait.Load()) }
 
 func (f *Feed) raise(l lane) {
 	select {
@@ -112,8 +155,14 @@ func (f *Feed) raise(l lane) {
 	}
 }
 
+// unknownTime is how long a gateway may take to hear of a function that a worker has found.
+const unknownTime = 5 * time.Second
+
 // warnUnknown says, once, that the server has no consumer for the function.
 func (f *Feed) warnUnknown() {
+	if time.Since(f.opened) < unknownTime {
+		return
+	}
 	f.warn.Do(func() {
 		f.q.log.Warn("the gateway does not know this function: give it the same manifest", "function", f.name)
 	})
@@ -121,6 +170,14 @@ func (f *Feed) warnUnknown() {
 
 // pause holds replays and events back for a while, because no task takes them.
 func (f *Feed) pause(d time.Duration) { f.until.Store(time.Now().Add(d).UnixNano()) }
+
+// resume ends the pause.
+func (f *Feed) resume() {
+	if f.until.Swap(0) != 0 {
+		f.raise(laneRedo)
+		f.raise(laneEvents)
+	}
+}
 
 func (f *Feed) paused() bool { return time.Now().UnixNano() < f.until.Load() }
 
@@ -139,7 +196,7 @@ func (f *Feed) Withdraw() error {
 // Close ends the feed. Its slots must have ended.
 func (f *Feed) Close() {
 	f.q.feeds.CompareAndDelete(f.name, f)
-	close(f.done)
+	f.stop()
 	f.wg.Wait()
 	for _, s := range f.subs {
 		if s.IsValid() {
@@ -153,9 +210,9 @@ func (f *Feed) Close() {
 type Handler func(e *Event) Result
 
 // Slot takes work for one idle unit of the function's capacity and gives it to handle, one piece at a time, until
-// ctx is cancelled. It returns when the last piece is settled.
+// ctx is cancelled or a result is the Last one. It returns when the last piece is settled, and no more work can arrive.
 func (f *Feed) Slot(ctx context.Context, handle Handler) error {
-	s := &slot{feed: f, handle: handle, got: make(chan *nats.Msg, 16), returned: make(chan struct{}, 1), timer: time.NewTimer(0)}
+	s := &slot{feed: f, handle: handle, got: make(chan *nats.Msg, 16), returned: make(chan bool, 1), timer: time.NewTimer(0)}
 	s.inbox[laneCalls] = f.q.nc.NewInbox()
 	s.inbox[laneEvents] = f.q.nc.NewInbox()
 	s.inbox[laneRedo] = s.inbox[laneEvents]
@@ -166,10 +223,12 @@ func (f *Feed) Slot(ctx context.Context, handle Handler) error {
 	if s.lower, err = f.q.nc.ChanSubscribe(s.inbox[laneEvents], s.got); err != nil {
 		return errors.Join(fmt.Errorf("subscribe to events: %w", err), unsubscribe(s.calls))
 	}
-	for ctx.Err() == nil {
-		if m := s.next(ctx); m != nil {
+	for s.goesOn(ctx) {
+		if s.held != nil && !time.Now().Before(s.again) {
+			s.tryHeld(ctx)
+		} else if m := s.next(ctx); m != nil {
 			s.work(ctx, newDelivery(s, m))
 		}
 	}
-	return s.close()
+	return s.close(ctx)
 }

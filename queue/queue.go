@@ -3,8 +3,8 @@
 //
 // What it promises:
 //
-//   - Publish returns only when the event is on disk, synced. From then on the event is there until a worker settled
-//     it, whatever dies meanwhile: delivery is at least once.
+//   - Publish returns only when the event is on disk, synced. From then on it is run, again and again as its Retry says,
+//     until it succeeds or becomes a dead letter, whatever dies meanwhile: delivery is at least once.
 //   - Call records the call, gives it to one idle worker and waits for its reply. A call is started at most once by
 //     the queue, never after its deadline, and its reply reaches this caller or nobody.
 //   - A worker is given work only for a slot that is idle, calls before replays before events.
@@ -13,28 +13,36 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nats.go/micro"
 	"github.com/nats-io/nkeys"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 const (
-	// MaxBody is the largest body of an event, a call or a reply, in bytes: with its headers it fits the largest
-	// message that NATS recommends.
-	MaxBody    = maxPayload - 64<<10
+	// MaxBody is the largest body of an event, in bytes.
+	MaxBody = 64 << 20
+	// MaxMessage is the largest body of a call or a reply, in bytes: with its headers it fits the largest message that
+	// NATS recommends. The body of an event that is larger is stored apart from its message.
+	MaxMessage = maxPayload - 64<<10
 	maxPayload = 8 << 20
 
 	dispatchInbox = "_INBOX_dispatch" // replies to gateways and to the command line
 	workerInbox   = "_INBOX_worker"
+
+	clockSkew = 2 * time.Second // between two machines
 )
 
 // Queue is a connection to the streams. It is safe for concurrent use.
@@ -42,51 +50,145 @@ type Queue struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream
 	log     *slog.Logger
-	server  *embedded // nil when the server is another process's
-	service micro.Service
+	server  *embedded    // nil when the server is another process's
+	sync    *syncer      // nil when the server is another process's, or syncs by itself
+	index   *index       // nil when the server is another process's
+	house   *housekeeper // likewise
+	service *service     // likewise
+	ackWait time.Duration
+	begun   map[string]uint64 // the last message of the streams of events, when the server of this process began
+	joined  atomic.Int64      // when the connection was made, unix nanoseconds; 0 while there is none
+	link    atomic.Pointer[link]
+	batcher batcher
 
+	policies sync.Map // function -> Retry
+	sweeper  sweeper
 	feeds    sync.Map // function -> *Feed of this process
 	callers  callers
 	presence presence
+	arrived  func(function string) // see Arrivals; nil when nobody wants to know
+	beats    beats
+}
+
+// Durability is when the queue confirms an event.
+type Durability string
+
+// The durabilities.
+const (
+	DurabilityGroup  Durability = "group"  // after a sync to disk that all who wait share
+	DurabilityAlways Durability = "always" // after a sync of its own, by the server
+	DurabilityNone   Durability = "none"   // without a sync: a power cut may lose what was accepted
+)
+
+// ParseDurability reads a durability as a person writes it.
+func ParseDurability(s string) (Durability, error) {
+	all := []Durability{DurabilityGroup, DurabilityAlways, DurabilityNone}
+	if !slices.Contains(all, Durability(s)) {
+		return "", fmt.Errorf("there is no durability %q: take %s", shorten(s, 40), choice(all))
+	}
+	return Durability(s), nil
 }
 
 // Options of Open. The zero value of a field means its default.
 type Options struct {
-	Dir       string       // data folder, made when it is missing; required
-	Listen    string       // TCP address for workers and the nats CLI; "" keeps the server to this process
-	MaxEvents int64        // bytes that FUNKER_EVENTS may take; 4 GiB
-	Log       *slog.Logger // slog.Default
+	Dir        string        // data folder, made when it is missing; required
+	Listen     string        // TCP address for workers and the nats CLI, or a host name of this machine; "" keeps the server to this process
+	MaxEvents  int64         // bytes that FUNKER_EVENTS may take; half of the disk, at most 4 GiB
+	Durability Durability    // DurabilityGroup
+	AckWait    time.Duration // DefaultAckWait, at least MinAckWait
+	Log        *slog.Logger  // slog.Default
+
+	Metrics prometheus.Registerer // where the queue's metrics go; nil: nowhere
+
+	// WorkersWithoutKey lets everybody who reaches Listen be a worker: take work, with its bodies, and answer calls.
+	WorkersWithoutKey bool
+}
+
+func (o Options) withDefaults() (Options, error) {
+	o.Durability = cmp.Or(o.Durability, DurabilityGroup)
+	o.AckWait = cmp.Or(o.AckWait, DefaultAckWait)
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.AckWait < MinAckWait {
+		return o, fmt.Errorf("acknowledgement wait is %s: choose %s or more", o.AckWait, MinAckWait)
+	}
+	return o, nil
 }
 
 // Open starts the embedded server on a data folder and connects to it. It returns ErrLocked when another process
 // uses the folder, and ErrAddressInUse.
 func Open(ctx context.Context, o Options) (*Queue, error) {
-	if o.Log == nil {
-		o.Log = slog.Default()
-	}
-	if o.MaxEvents == 0 {
-		o.MaxEvents = 4 << 30
-	}
-	s, key, err := startServer(o.Dir, o.Listen, o.Log)
+	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	q, err := connect("", dispatchInbox, key, o.Log, nats.InProcessServer(s))
+	q, key, err := openStore(ctx, o)
 	if err != nil {
-		return nil, errors.Join(err, s.stop())
+		return nil, err
 	}
-	q.server = s
-	if err := q.start(ctx, o.MaxEvents); err != nil {
+	if err := q.start(ctx, o, key); err != nil {
 		return nil, errors.Join(err, q.Close())
 	}
 	return q, nil
 }
 
-func (q *Queue) start(ctx context.Context, maxEvents int64) error {
-	if err := createStreams(ctx, q.js, maxEvents); err != nil {
+// openStore leaves the streams as they are. It also returns the key of this process.
+func openStore(ctx context.Context, o Options) (*Queue, nkeys.KeyPair, error) {
+	s, key, err := startServer(ctx, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	q, err := connect("", dispatchInbox, key, o.Log, nats.InProcessServer(s))
+	if err != nil {
+		return nil, nil, errors.Join(err, s.stop(func() error { return nil }))
+	}
+	q.server, q.ackWait = s, o.AckWait
+	if o.Durability == DurabilityGroup {
+		q.sync = newSyncer(s.StoreDir())
+	}
+	return q, key, nil
+}
+
+func (q *Queue) start(ctx context.Context, o Options, key nkeys.KeyPair) error {
+	s, err := spaceOf(o.Dir)
+	if err != nil {
+		return err
+	}
+	if o.MaxEvents, err = s.maxEvents(o.MaxEvents); err != nil {
+		return err
+	}
+	if err := createStreams(ctx, q.js, o); err != nil {
+		return err
+	}
+	if err := q.noteBegin(ctx); err != nil {
+		return err
+	}
+	q.index = newIndex(q, q.server.InProcessConn, key)
+	if o.Metrics != nil {
+		if err := q.measure(o.Metrics); err != nil {
+			return err
+		}
+	}
+	if err := q.keepHouse(ctx, o, s); err != nil {
+		return err
+	}
+	if err := q.hear(); err != nil {
 		return err
 	}
 	return q.serve()
+}
+
+func (q *Queue) noteBegin(ctx context.Context) error {
+	q.begun = make(map[string]uint64)
+	for _, stream := range []string{streamEvents, streamRetry} {
+		state, err := q.state(ctx, stream)
+		if err != nil {
+			return err
+		}
+		q.begun[stream] = state.LastSeq
+	}
+	return nil
 }
 
 // Role is what a connection may do.
@@ -98,22 +200,67 @@ const (
 	RoleWorker Role = workerInbox   // Feed only; key file WorkerKey
 )
 
-// Dial connects to the server of a gateway with a key file of its data folder. The connection is made again whenever
-// it breaks, for ever; that of a worker need not succeed at first.
+// ErrKey means that a key is not that of the role: WorkerKey in place of AdminKey.
+var ErrKey = errors.New("this key may not do that")
+
+// Dial connects to the server of a gateway with a key file of its data folder: see DialWith.
 func Dial(url, keyFile string, role Role, log *slog.Logger) (*Queue, error) {
-	key, err := readKey(keyFile)
+	return DialWith(DialOptions{URL: url, KeyFile: keyFile, Role: role, Log: log})
+}
+
+// DialOptions say how to reach the server of a gateway.
+type DialOptions struct {
+	URL     string // required; with Dialer it is a name only
+	KeyFile string
+	Key     []byte // what a key file holds; takes the place of KeyFile
+	Role    Role   // required
+	// Dialer makes the connections; nil: TCP to URL.
+	Dialer func() (net.Conn, error)
+	Log    *slog.Logger // required
+}
+
+// DialWith connects to the server of a gateway. The connection is made again whenever it breaks, for ever; that of a
+// worker need not succeed at first, that of an admin returns ErrKey for another key. A worker without a key connects to a
+// gateway that allows it: see Options.WorkersWithoutKey.
+func DialWith(o DialOptions) (*Queue, error) {
+	key, err := o.key()
 	if err != nil {
 		return nil, err
 	}
 	var opts []nats.Option
-	if role == RoleWorker {
+	if o.Role == RoleWorker {
 		// A worker may start before its gateway.
-		opts = append(opts, nats.RetryOnFailedConnect(true), nats.ConnectHandler(func(nc *nats.Conn) {
-			log.Info("connected to the queue", "server", nc.ConnectedUrlRedacted())
-		}))
+		opts = append(opts, nats.RetryOnFailedConnect(true))
 	}
-	return connect(url, string(role), key, log, opts...)
+	if o.Dialer != nil {
+		opts = append(opts, nats.SetCustomDialer(dialer(o.Dialer)), nats.SkipHostLookup(), nats.Timeout(dialerPatience))
+	}
+	return connect(o.URL, string(o.Role), key, o.Log, opts...)
 }
+
+// key is nil for a worker that has none.
+func (o DialOptions) key() (nkeys.KeyPair, error) {
+	switch {
+	case o.Key != nil:
+		key, err := parseKey(o.Key)
+		if err != nil {
+			return nil, fmt.Errorf("key: %w", err)
+		}
+		return key, nil
+	case o.KeyFile == "" && o.Role == RoleWorker:
+		return nil, nil
+	}
+	return readKey(o.KeyFile)
+}
+
+// dialerPatience is how long the server's first word may take: behind a Dialer a program may have to start first.
+const dialerPatience = 10 * time.Second
+
+// dialer is a nats.CustomDialer.
+type dialer func() (net.Conn, error)
+
+// Dial implements nats.CustomDialer.
+func (d dialer) Dial(_, _ string) (net.Conn, error) { return d() }
 
 func readKey(file string) (nkeys.KeyPair, error) {
 	if _, err := os.Stat(file); err != nil {
@@ -123,22 +270,43 @@ func readKey(file string) (nkeys.KeyPair, error) {
 }
 
 func connect(url, inbox string, key nkeys.KeyPair, log *slog.Logger, opts ...nats.Option) (*Queue, error) {
-	auth, err := withKey(key)
-	if err != nil {
-		return nil, err
+	if key != nil {
+		auth, err := withKey(key)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, auth)
 	}
-	q := &Queue{log: log}
-	opts = append(opts, auth, nats.Name("funker-dispatch"), nats.CustomInboxPrefix(inbox),
+	q := &Queue{log: log, batcher: batcher{turn: make(chan struct{}, 1)}}
+	q.relink()
+	opts = append(opts, nats.Name("funker-dispatch"), nats.CustomInboxPrefix(inbox),
+		nats.SkipHostLookup(), // the dialer does it, within its two seconds: a name server that drops a query would stop the client for ten
 		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
 		nats.IgnoreAuthErrorAbort(), nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2),
+		nats.ConnectHandler(func(nc *nats.Conn) {
+			q.joined.Store(time.Now().UnixNano())
+			if inbox == workerInbox {
+				log.Info("connected to the queue", "server", nc.ConnectedUrlRedacted())
+			}
+		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			q.joined.Store(0)
+			q.relink()
 			if err != nil {
 				log.Warn("queue connection lost", "error", err)
 			}
 		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("queue connection is back", "server", nc.ConnectedUrlRedacted()) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Error("queue connection", "error", err) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			q.joined.Store(time.Now().UnixNano())
+			log.Info("queue connection is back", "server", nc.ConnectedUrlRedacted())
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if inbox != dispatchInbox || !errors.Is(err, nats.ErrPermissionViolation) { // which listen returns
+				log.Error("queue connection", "error", err)
+			}
+		}),
 	)
+	var err error
 	if q.nc, err = nats.Connect(url, opts...); err != nil {
 		return nil, fmt.Errorf("connect to the queue at %s: %w", url, err)
 	}
@@ -147,7 +315,7 @@ func connect(url, inbox string, key nkeys.KeyPair, log *slog.Logger, opts ...nat
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
 	if inbox == dispatchInbox {
-		err = q.callers.listen(q.nc)
+		err = q.listen()
 	}
 	if err != nil {
 		q.nc.Close()
@@ -155,6 +323,34 @@ func connect(url, inbox string, key nkeys.KeyPair, log *slog.Logger, opts ...nat
 	}
 	return q, nil
 }
+
+// listen subscribes to replies. It returns ErrKey when the server does not allow that, as to a worker's key.
+func (q *Queue) listen() error {
+	if err := q.callers.listen(q.nc); err != nil {
+		return err
+	}
+	if err := q.nc.FlushTimeout(publishLimit); err != nil {
+		return fmt.Errorf("listen for replies: %w", err)
+	}
+	if errors.Is(q.nc.LastError(), nats.ErrPermissionViolation) {
+		return ErrKey
+	}
+	return nil
+}
+
+// joinedBefore reports whether a message was stored after this connection was made, or after the server of this process
+// began: sequences tell that for certain, and a clock may be set back at a start.
+func (q *Queue) joinedBefore(m *nats.MsgMetadata) bool {
+	if q.server != nil {
+		last, known := q.begun[m.Stream]
+		return known && m.Sequence.Stream > last
+	}
+	joined := q.joined.Load()
+	return joined != 0 && time.Unix(0, joined).Add(clockSkew).Before(m.Timestamp)
+}
+
+// Connected reports whether the server is reached now.
+func (q *Queue) Connected() bool { return q.nc.IsConnected() }
 
 // URL is where workers and the nats CLI connect; "" when the server listens to this process only.
 func (q *Queue) URL() string {
@@ -166,16 +362,24 @@ func (q *Queue) URL() string {
 
 // Close ends the connection, and the embedded server when there is one. What is on its way is flushed first.
 func (q *Queue) Close() error {
+	if q.house != nil {
+		q.house.close()
+	}
 	var err error
 	if q.service != nil {
 		err = q.service.Stop()
 	}
-	if flush := q.nc.FlushTimeout(time.Second); flush != nil && !errors.Is(flush, nats.ErrConnectionClosed) && err == nil {
-		err = fmt.Errorf("flush: %w", flush)
+	if q.index != nil {
+		q.index.close()
+	}
+	if q.nc.IsConnected() { // else its gateway is gone
+		if flush := q.nc.FlushTimeout(publishLimit); flush != nil && err == nil {
+			err = fmt.Errorf("flush: %w", flush)
+		}
 	}
 	q.nc.Close()
 	if q.server != nil {
-		return errors.Join(err, q.server.stop())
+		return errors.Join(err, q.server.stop(q.flushAll))
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"go.uber.org/goleak"
 )
 
@@ -23,7 +24,13 @@ func open(t testing.TB, functions ...string) *Queue {
 
 func openIn(t testing.TB, dir string, functions ...string) *Queue {
 	t.Helper()
-	q, err := Open(t.Context(), Options{Dir: dir, Log: testLog(t)})
+	return openWith(t, Options{Dir: dir}, functions...)
+}
+
+func openWith(t testing.TB, o Options, functions ...string) *Queue {
+	t.Helper()
+	o.Log = testLog(t)
+	q, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +40,7 @@ func openIn(t testing.TB, dir string, functions ...string) *Queue {
 		}
 	})
 	for _, f := range functions {
-		if err := q.AddFunction(t.Context(), f); err != nil {
+		if err := q.AddFunction(t.Context(), f, Retry{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -51,7 +58,12 @@ func testLog(t testing.TB) *slog.Logger {
 // work starts slots of a function until the test ends, or stop is called.
 func work(t testing.TB, q *Queue, function string, slots int, handle Handler) (stop func()) {
 	t.Helper()
-	f, err := q.Feed(function)
+	return workAs(t, q, function, Retry{}, slots, handle)
+}
+
+func workAs(t testing.TB, q *Queue, function string, r Retry, slots int, handle Handler) (stop func()) {
+	t.Helper()
+	f, err := q.Feed(function, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,6 +87,15 @@ func work(t testing.TB, q *Queue, function string, slots int, handle Handler) (s
 
 func ok(reply string) Handler {
 	return func(*Event) Result { return Result{Outcome: OutcomeOK, Reply: []byte(reply)} }
+}
+
+// await receives, for a handler: when its test has failed, the handler ends, or the end of the test would wait for it.
+func await[T any](t *testing.T, c <-chan T) (v T) {
+	select {
+	case v = <-c:
+	case <-t.Context().Done():
+	}
+	return v
 }
 
 // within polls until the condition holds.
@@ -193,3 +214,6 @@ func BenchmarkCall(b *testing.B) {
 		})
 	}
 }
+
+// idAt returns an event id made at a time.
+func idAt(at time.Time) string { return ulid.MustNew(ulid.Timestamp(at), entropy).String() }

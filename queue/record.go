@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,11 +26,18 @@ type Record struct {
 	Source   string            `json:"source"`
 	Function string            `json:"function"`
 	State    State             `json:"state"`
-	Size     int               `json:"size"` // of the body, in bytes
+	Next     time.Time         `json:"next,omitzero"`     // StateRetry: when it is tried again
+	Reason   Reason            `json:"reason,omitempty"`  // StateDead and StateDropped: why it was given up
+	DeadAs   string            `json:"dead_as,omitempty"` // StateDead: its dead letter, "FUNKER_DEAD/3"
+	Note     string            `json:"note,omitempty"`    // what else is to be known of the state
+	Name     string            `json:"name,omitempty"`    // as in Event
+	Form     string            `json:"form,omitempty"`    // as in Event
+	Size     int               `json:"size"`              // of the body, in bytes
 	Type     string            `json:"content_type,omitempty"`
 	Header   map[string]string `json:"headers,omitempty"`
 	Body     Body              `json:"body,omitempty"` // only Get fills it in
-	Attempts []Attempt         `json:"attempts"`       // in the order of time, those of replays too
+	Omitted  bool              `json:"body_omitted,omitempty"`
+	Attempts []Attempt         `json:"attempts"` // in the order of time, those of replays too; the newest 100
 }
 
 // Body is a body as it was received. As JSON it is itself, or {"base64": …} when it is no JSON.
@@ -54,129 +62,250 @@ func (b *Body) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// State is where an event stands, by its newest attempt: StateWaiting without any, else the attempt's outcome.
+// State is where an event or a call stands: its newest run, when it was replayed.
 type State string
 
-// ParseState reads a state as a person writes it.
-func ParseState(s string) (State, error) {
-	states := []State{StateWaiting}
-	for _, o := range []Outcome{OutcomeOK, OutcomeFailed, OutcomeNotStarted, OutcomeInterrupted, OutcomeExpired, OutcomeNoWorker} {
-		states = append(states, State(o))
+// The states. Those from StateFailed on are of calls only: nobody tries them again.
+const (
+	StateWaiting     State = "waiting" // for a worker
+	StateRunning     State = "running" // a worker has it
+	StateRetry       State = "retry"   // it failed and waits for its next attempt
+	StateOK          State = "ok"      // it succeeded
+	StateDead        State = "dead"    // it was given up: it is a dead letter
+	StateDropped     State = "dropped" // a person dropped the dead letter
+	StateFailed      State = "failed"
+	StateExpired     State = "expired"
+	StateNoWorker    State = "no-worker"
+	StateInterrupted State = "interrupted"
+	StateNotStarted  State = "not-started"
+)
+
+// States are all states.
+func States() []State {
+	return []State{
+		StateWaiting, StateRunning, StateRetry, StateOK, StateDead, StateDropped,
+		StateFailed, StateExpired, StateNoWorker, StateInterrupted, StateNotStarted,
 	}
-	if i := slices.Index(states, State(s)); s != "" && i < 0 {
-		return "", fmt.Errorf("there is no outcome %q: take one of %v", shorten(s, 40), states)
+}
+
+// ParseState reads a state as a person writes it; "" is none.
+func ParseState(s string) (State, error) {
+	if s != "" && !slices.Contains(States(), State(s)) {
+		return "", fmt.Errorf("there is no state %q: take %s", shorten(s, 40), choice(States()))
 	}
 	return State(s), nil
 }
 
-// StateWaiting means that no attempt has ended yet.
-const StateWaiting State = "waiting"
-
 // Attempt is one line of the log.
 type Attempt struct {
 	Event    string        `json:"event"`
-	Time     time.Time     `json:"time"`
+	Time     time.Time     `json:"time"` // when it ended
 	Source   string        `json:"source"`
 	Function string        `json:"function"`
+	Number   int           `json:"attempt,omitempty"` // within its run, from 1
 	Outcome  Outcome       `json:"outcome"`
 	Duration time.Duration `json:"duration_ns"`
 	Code     string        `json:"code,omitempty"`
 	Error    string        `json:"error,omitempty"`
-	Origin   string        `json:"origin,omitempty"` // the message that was run
+	Reason   Reason        `json:"reason,omitempty"` // of OutcomeDead
+	Next     time.Time     `json:"next,omitzero"`    // of OutcomeRetry: when the next attempt is due
+	Reply    string        `json:"reply,omitempty"`  // of OutcomeOK: its first 256 bytes
+	Root     string        `json:"root,omitempty"`   // first message of the run
 	ReplayOf string        `json:"replay_of,omitempty"`
+	Run      string        `json:"run,omitempty"` // id of the replay
 }
 
-func newRecord(m *nats.Msg, stream string, seq uint64, at time.Time) Record {
+func newRecord(m *jetstream.RawStreamMsg, at ref) Record {
 	size := len(m.Data)
-	if n, err := strconv.Atoi(m.Header.Get("Nats-Msg-Size")); err == nil {
-		size = n
+	for _, name := range []string{headerMsgSize, headerSize} {
+		if n, err := strconv.Atoi(m.Header.Get(name)); err == nil {
+			size = n
+		}
 	}
 	kind := "event"
-	if stream == streamCalls {
+	if at.shelf() == shelfCalls {
 		kind = "call"
 	}
-	e, _ := decode(m) // a body that is left out, or corrupt, is no reason not to show the rest
+	e, _ := readEvent(m.Subject, m.Header, m.Data, at.String()) // a body that is left out, or corrupt, is no reason not to show the rest
 	return Record{
-		ID: e.ID, Kind: kind, Origin: stream + "/" + strconv.FormatUint(seq, 10), Time: at, Source: e.Source, Function: e.Function,
-		State: StateWaiting, Size: size, Type: e.ContentType, Header: e.Header, Body: m.Data, Attempts: []Attempt{},
+		ID: e.ID, Kind: kind, Origin: at.String(), Time: m.Time, Source: e.Source, Function: e.Function,
+		State: StateWaiting, Name: e.Name, Form: e.Form, Size: size, Type: e.ContentType, Header: e.Header, Body: m.Data, Attempts: []Attempt{},
 	}
-}
-
-// addAttempts reads the log from the oldest of the records on.
-func (q *Queue) addAttempts(ctx context.Context, records []Record) error {
-	byID := make(map[string][]int, len(records))
-	for i, r := range records {
-		byID[r.ID] = append(byID[r.ID], i)
-	}
-	since := records[0].Time.Add(-clockSkew)
-	return q.read(ctx, streamLog, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since, HeadersOnly: true,
-	}, func(m *nats.Msg, meta *jetstream.MsgMetadata) bool {
-		a := newAttempt(m, meta.Timestamp)
-		for _, i := range byID[a.Event] {
-			// An event for several functions is several records with one id. A replay may go to yet another function.
-			if r := &records[i]; a.Function == r.Function || a.ReplayOf == r.Origin {
-				r.Attempts = append(r.Attempts, a)
-				r.State = State(a.Outcome)
-			}
-		}
-		return true
-	})
 }
 
 func newAttempt(m *nats.Msg, at time.Time) Attempt {
 	h := m.Header
-	d, err := time.ParseDuration(h.Get(headerDuration))
-	if err != nil {
-		d = 0 // written by hand
-	}
+	// What was written by hand may lack any of these.
+	duration, _ := time.ParseDuration(h.Get(headerDuration))
+	number, _ := strconv.Atoi(h.Get(headerAttempt))
+	next, _ := time.Parse(time.RFC3339Nano, h.Get(headerNext))
 	return Attempt{
-		Event: h.Get(headerID), Time: at, Source: h.Get(headerSource), Function: h.Get(headerFunction), Outcome: Outcome(h.Get(headerOutcome)),
-		Duration: d, Code: h.Get(headerCode), Error: h.Get(headerError), Origin: h.Get(headerOrigin), ReplayOf: h.Get(headerReplayOf),
+		Event: h.Get(headerID), Time: at, Source: h.Get(headerSource), Function: h.Get(headerFunction), Number: number,
+		Outcome: Outcome(h.Get(headerOutcome)), Duration: duration, Code: h.Get(headerCode), Error: h.Get(headerError),
+		Reason: Reason(h.Get(headerReason)), Next: next, Reply: strings.ToValidUTF8(string(m.Data), "�"),
+		Root: h.Get(headerRoot), ReplayOf: h.Get(headerReplayOf), Run: h.Get(headerRunID),
 	}
 }
 
 // Get returns the record that ref names, with its body: the ULID of an event or call, a sequence number of
-// FUNKER_EVENTS, or a stream and a sequence ("FUNKER_CALLS/7"). It returns ErrNotFound.
+// FUNKER_EVENTS, or a stream and a sequence ("FUNKER_CALLS/7"). A retry, a replay or a dead letter names its event; when
+// that is gone it is shown itself. Errors: ErrNotFound, ErrIndexing.
 func (q *Queue) Get(ctx context.Context, ref string) (Record, error) {
-	stream, seq, err := q.find(ctx, ref)
+	if q.index == nil {
+		return q.askRecord(ctx, ref)
+	}
+	at, err := q.resolve(ctx, ref)
 	if err != nil {
 		return Record{}, err
 	}
-	raw, err := q.message(ctx, stream, seq)
+	m, err := q.message(ctx, at.shelf().String(), at.seq())
 	if err != nil {
 		return Record{}, err
 	}
-	records := []Record{newRecord(&nats.Msg{Header: raw.Header, Data: raw.Data}, stream, raw.Sequence, raw.Time)}
-	if err := q.addAttempts(ctx, records); err != nil {
+	of := recordOf(m, at)
+	if of != at {
+		own, err := q.message(ctx, of.shelf().String(), of.seq())
+		switch {
+		case err == nil:
+			m, at = own, of
+		case !errors.Is(err, ErrNotFound):
+			return Record{}, err
+		}
+	}
+	f, err := q.finding(ctx, of)
+	if err != nil {
 		return Record{}, err
 	}
-	return records[0], nil
+	r := newRecord(m, at)
+	body, err := q.body(ctx, m.Header, m.Data)
+	switch {
+	case err == nil:
+		r.Body = body
+	case !errors.Is(err, ErrCorrupt):
+		return Record{}, err
+	}
+	return r, q.describe(ctx, &r, f)
 }
 
-// Tail gives every attempt that ends from now on to f, until ctx is cancelled.
-func (q *Queue) Tail(ctx context.Context, f func(Attempt)) error {
-	c, err := q.js.OrderedConsumer(ctx, streamLog, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy})
-	if err != nil {
-		return fmt.Errorf("read %s: %w", streamLog, err)
+// recordOf returns the event or call that a message belongs to, or the message when it says nothing of one.
+func recordOf(m *jetstream.RawStreamMsg, at ref) ref {
+	for _, r := range []ref{parseRef(m.Header.Get(headerReplayOf)), parseRef(m.Header.Get(headerRoot))} {
+		if s := r.shelf(); s == shelfEvents || s == shelfCalls {
+			return r
+		}
 	}
-	it, err := c.Messages()
-	if err != nil {
-		return fmt.Errorf("read %s: %w", streamLog, err)
+	return at
+}
+
+// finding asks the index for one record, of which it may know nothing.
+func (q *Queue) finding(ctx context.Context, of ref) (finding, error) {
+	if err := q.index.fresh(ctx); err != nil {
+		return finding{}, err
 	}
-	defer it.Stop()
-	for {
-		m, err := it.Next(jetstream.NextContext(ctx))
-		if ctx.Err() != nil {
-			return nil
+	p, err := q.index.positionsFor(ctx, of)
+	if err != nil {
+		return finding{}, err
+	}
+	f := q.index.find(of, p)
+	if f.bare { // or what became of it was recorded between the two questions
+		if err := q.index.fresh(ctx); err != nil {
+			return finding{}, err
+		}
+		f = q.index.find(of, p)
+	}
+	return f, nil
+}
+
+// find returns an empty finding for a record that is not known.
+func (x *index) find(of ref, p positions) finding {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	r := x.ledger.record(of)
+	if r == nil {
+		return finding{}
+	}
+	s := x.ledger.stands(p)
+	return x.ledger.find(of, r, &s)
+}
+
+// positionsFor returns those that are needed to tell where a record stands.
+func (x *index) positionsFor(ctx context.Context, of ref) (p positions, err error) {
+	x.mu.RLock()
+	waits := false
+	var token string
+	if r := x.ledger.record(of); r != nil {
+		_, function := x.ledger.message(x.ledger.newestRun(of, r))
+		waits, token = r.shown == runWaiting, x.ledger.token(function)
+	}
+	x.mu.RUnlock()
+	if !waits {
+		return p, nil
+	}
+	for _, s := range []shelf{shelfRetry, shelfEvents} {
+		c, err := x.js.Consumer(ctx, s.String(), consumerName(token))
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			continue
 		}
 		if err != nil {
-			return fmt.Errorf("read %s: %w", streamLog, err)
+			return p, fmt.Errorf("look up consumer of %s on %s: %w", token, s, err)
 		}
-		at := time.Now()
-		if meta, err := m.Metadata(); err == nil {
-			at = meta.Timestamp
-		}
-		f(newAttempt(&nats.Msg{Header: m.Headers()}, at))
+		p[s] = map[string]position{token: newPosition(c.CachedInfo())}
 	}
+	return p, nil
+}
+
+// describe adds to a record what the index found.
+func (q *Queue) describe(ctx context.Context, r *Record, f finding) error {
+	if f.record == 0 {
+		return nil
+	}
+	r.State = f.state
+	if f.bare {
+		r.Note = "what became of it was not recorded"
+	}
+	for _, seq := range f.lines {
+		m, err := q.message(ctx, streamLog, seq)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if m.Header.Get(headerID) == r.ID {
+			r.Attempts = append(r.Attempts, newAttempt(&nats.Msg{Header: m.Header, Data: m.Data}, m.Time))
+		}
+	}
+	switch r.State {
+	case StateDead:
+		r.DeadAs, r.Reason = f.place.String(), Reason(f.reason)
+	case StateRetry:
+		return q.describeRetry(ctx, r, f)
+	}
+	for _, a := range slices.Backward(r.Attempts) {
+		if r.Reason == "" && (r.State == StateDead || r.State == StateDropped) {
+			r.Reason = a.Reason
+		}
+	}
+	return nil
+}
+
+// describeRetry tells when the next attempt is due: the line of the last one says so, or else the schedule.
+func (q *Queue) describeRetry(ctx context.Context, r *Record, f finding) error {
+	if n := len(r.Attempts); n > 0 && !r.Attempts[n-1].Next.IsZero() {
+		r.Next = r.Attempts[n-1].Next
+		return nil
+	}
+	if f.place == 0 {
+		return nil // it is lost, and will be given out again: see rescue
+	}
+	m, err := q.message(ctx, streamRetry, f.place.seq())
+	if errors.Is(err, ErrNotFound) {
+		return nil // it is due
+	}
+	if err != nil {
+		return err
+	}
+	// A schedule that cannot be read was not written by us.
+	r.Next, _ = time.Parse(time.RFC3339Nano, strings.TrimPrefix(m.Header.Get(headerSchedule), "@at "))
+	return nil
 }

@@ -1,13 +1,12 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -35,7 +34,10 @@ func (q *Queue) Replay(ctx context.Context, ref, to string) (Replayed, error) {
 	if err != nil {
 		return Replayed{}, err
 	}
-	e, err := decode(&nats.Msg{Header: raw.Header, Data: raw.Data})
+	e, err := readEvent(raw.Subject, raw.Header, raw.Data, stream+"/"+strconv.FormatUint(seq, 10))
+	if err == nil && e.claim != nil {
+		_, err = q.body(ctx, raw.Header, raw.Data)
+	}
 	if err != nil {
 		return Replayed{}, err
 	}
@@ -49,7 +51,9 @@ func (q *Queue) Replay(ctx context.Context, ref, to string) (Replayed, error) {
 	if err := q.HasFunction(ctx, e.Function); err != nil {
 		return Replayed{}, err
 	}
-	e.ReplayOf, e.RunID, e.Attempt, e.Deadline = stream+"/"+strconv.FormatUint(seq, 10), NewID(), 0, time.Time{}
+	from := stream + "/" + strconv.FormatUint(seq, 10)
+	e.ReplayOf, e.Root = cmp.Or(e.ReplayOf, e.Root, from), ""
+	e.RunID, e.Attempt, e.Deadline = NewID(), 0, time.Time{}
 	msg := encode(e, redoSubject(token))
 	msg.Header[headerSubject] = []string{raw.Subject}
 	msg.Header[headerMsgID] = []string{e.RunID}
@@ -57,7 +61,7 @@ func (q *Queue) Replay(ctx context.Context, ref, to string) (Replayed, error) {
 	if err != nil {
 		return Replayed{}, err
 	}
-	return Replayed{ID: e.ID, Run: e.RunID, From: e.ReplayOf, As: streamRetry + "/" + strconv.FormatUint(ack.Sequence, 10), To: e.Function}, nil
+	return Replayed{ID: e.ID, Run: e.RunID, From: from, As: streamRetry + "/" + strconv.FormatUint(ack.Sequence, 10), To: e.Function}, nil
 }
 
 // HasFunction returns ErrNoFunction when the queue has no consumers for a function.
@@ -68,10 +72,10 @@ func (q *Queue) HasFunction(ctx context.Context, function string) error {
 	}
 	_, err = q.js.Consumer(ctx, streamRetry, consumerName(token))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return fmt.Errorf("%w: %s", ErrNoFunction, function)
+		return q.noFunction(ctx, function)
 	}
 	if err != nil {
-		return fmt.Errorf("look up function %s: %w", function, err)
+		return failed(err, "look up function "+function)
 	}
 	return nil
 }

@@ -1,12 +1,12 @@
 package queue
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -27,7 +27,7 @@ var ErrAddressInUse = errors.New("NATS address is in use")
 
 const (
 	readyLimit = 5 * time.Minute // recovery of a large store counts
-	storeMax   = 64 << 30        // bytes the streams may take in all; the file system may be full earlier
+	storeMax   = 1 << 62         // the server's own limit, which it cannot change while it runs: see disk.limit
 )
 
 // embedded is the NATS server of this process, and the lock on its data folder.
@@ -36,14 +36,17 @@ type embedded struct {
 	lock *os.File
 }
 
-// startServer locks dir and starts a server that keeps its streams there. An empty listen address means that
-// only this process can connect.
-func startServer(dir, listen string, log *slog.Logger) (*embedded, nkeys.KeyPair, error) {
-	lock, err := lockFolder(dir)
+// startServer locks the data folder and starts a server that keeps its streams there. An empty listen address means
+// that only this process can connect.
+func startServer(ctx context.Context, o Options) (*embedded, nkeys.KeyPair, error) {
+	lock, err := lockFolder(o.Dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	s, own, err := newServer(dir, listen, log)
+	if err := errors.Join(restoreStates(o.Dir, o.Log), dropSchedules(o.Dir)); err != nil {
+		return nil, nil, errors.Join(err, lock.Close())
+	}
+	s, own, err := newServer(ctx, o)
 	if err != nil {
 		return nil, nil, errors.Join(err, lock.Close())
 	}
@@ -56,80 +59,71 @@ func startServer(dir, listen string, log *slog.Logger) (*embedded, nkeys.KeyPair
 	return &embedded{s, lock}, own, nil
 }
 
-func newServer(dir, listen string, log *slog.Logger) (*server.Server, nkeys.KeyPair, error) {
-	users, own, err := loadUsers(dir)
+func newServer(ctx context.Context, o Options) (*server.Server, nkeys.KeyPair, error) {
+	users, own, err := loadUsers(o.Dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	opts := &server.Options{
-		ServerName: "funker", JetStream: true, JetStreamDomain: "funker", StoreDir: filepath.Join(dir, "jetstream"),
-		SyncAlways: true, JetStreamMaxStore: storeMax, JetStreamMaxMemory: 64 << 20,
+		ServerName: "funker", JetStream: true, JetStreamDomain: "funker", StoreDir: filepath.Join(o.Dir, streamsDir),
+		SyncAlways: o.Durability == DurabilityAlways, JetStreamMaxStore: storeMax, JetStreamMaxMemory: 64 << 20,
 		NoSigs: true, NoLog: true, DisableJetStreamBanner: true, NoSystemAccount: true,
 		MaxPayload: maxPayload, PingInterval: 2 * time.Second, MaxPingsOut: 2,
-		LameDuckGracePeriod: 200 * time.Millisecond, LameDuckDuration: time.Second,
-		DontListen: listen == "", Nkeys: users,
+		DontListen: o.Listen == "", Nkeys: users,
 	}
-	if listen != "" {
-		if opts.Host, opts.Port, err = splitAddress(listen); err != nil {
+	if o.Listen != "" {
+		if opts.Host, opts.Port, err = listenAddress(ctx, o.Listen); err != nil {
 			return nil, nil, err
 		}
+	}
+	if o.WorkersWithoutKey {
+		opts.NoAuthUser = users[workerUser].Nkey
 	}
 	s, err := server.NewServer(opts)
 	if err != nil {
 		return nil, nil, fmt.Errorf("configure NATS server: %w", err)
 	}
-	s.SetLoggerV2(serverLog{log}, false, false, false)
+	s.SetLoggerV2(serverLog{o.Log}, false, false, false)
 	return s, own, nil
 }
 
-// splitAddress also makes sure that the address is free: the server itself would end the process.
-func splitAddress(address string) (string, int, error) {
-	host, text, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", 0, fmt.Errorf("NATS listen address: %w", err)
-	}
-	port, err := strconv.Atoi(text)
-	if err != nil || port < 0 || port > 65535 {
-		return "", 0, fmt.Errorf("NATS listen address %q: port must be a number up to 65535", address)
-	}
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
-	if err != nil {
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return "", 0, fmt.Errorf("%w: %s", ErrAddressInUse, address)
-		}
-		return "", 0, fmt.Errorf("NATS listen address: %w", err)
-	}
-	if port == 0 {
-		port = server.RANDOM_PORT
-	}
-	return host, port, l.Close()
-}
-
-// stop ends the server and gives the data folder free.
-func (s *embedded) stop() error {
+// stop ends the server, lets flush sync what it wrote, and gives the data folder free. It does so at once: in lame duck
+// mode, which tells the workers first, the server goes on to read what they send after JetStream has ended, and loses
+// the acknowledgements of a quarter of a second. What a worker sends without a connection arrives after the restart.
+func (s *embedded) stop(flush func() error) error {
 	s.Shutdown()
 	s.WaitForShutdown()
-	return s.lock.Close()
+	return errors.Join(flush(), s.lock.Close())
 }
 
-// lockFolder makes dir when it is missing and takes the lock on it, which the kernel releases with the process.
+// lockFolder makes dir when it is missing and takes the lock on it, which the kernel releases with the process. It leaves
+// a folder alone that is not a data folder.
 func lockFolder(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err := checkFolder(dir); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open data folder: %w", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		defer f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
+			if abs, err := filepath.Abs(dir); err == nil { // else as it was given
+				dir = abs
+			}
 			return nil, fmt.Errorf("%w: %s is held by process %s; stop it or choose another folder", ErrLocked, dir, holder(f))
 		}
 		return nil, fmt.Errorf("lock data folder: %w", err)
 	}
 	if err := writePID(f); err != nil {
 		return nil, errors.Join(fmt.Errorf("write data folder: %w", err), f.Close())
+	}
+	if err := writeFormat(dir); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
@@ -156,6 +150,9 @@ const (
 	AdminKey  = "admin.nk"  // may do everything: the command line and the stock nats CLI
 	WorkerKey = "worker.nk" // may pull work and report what came of it
 )
+
+// workerUser is the place of the workers among the users.
+const workerUser = 2
 
 // loadUsers reads or makes the key files, and makes a key for this process which is never stored.
 func loadUsers(dir string) ([]*server.NkeyUser, nkeys.KeyPair, error) {
@@ -193,12 +190,14 @@ func loadKey(file string) (nkeys.KeyPair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read key: %w", err)
 	}
-	key, err := nkeys.FromSeed([]byte(strings.TrimSpace(string(seed))))
+	key, err := parseKey(seed)
 	if err != nil {
 		return nil, fmt.Errorf("key file %s: %w: remove it and a new one is made", file, err)
 	}
 	return key, nil
 }
+
+func parseKey(seed []byte) (nkeys.KeyPair, error) { return nkeys.FromSeed(bytes.TrimSpace(seed)) }
 
 func makeKey(file string) (nkeys.KeyPair, error) {
 	key, err := nkeys.CreateUser()
@@ -209,7 +208,7 @@ func makeKey(file string) (nkeys.KeyPair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make key: %w", err)
 	}
-	if err := os.WriteFile(file, append(seed, '\n'), 0o600); err != nil {
+	if err := WriteFile(file, string(seed)+"\n"); err != nil {
 		return nil, fmt.Errorf("write key: %w", err)
 	}
 	return key, nil
@@ -217,13 +216,16 @@ func makeKey(file string) (nkeys.KeyPair, error) {
 
 // workerPermissions are all that a worker needs. "*" stands for a whole token, so consumers cannot be narrowed to fn-….
 func workerPermissions() *server.Permissions {
-	allow := []string{"$JS.ACK.>", "funker.log.*.*", dispatchInbox + ".>"}
+	allow := []string{
+		"$JS.ACK.>", "funker.log.*.*", retrySubject("*", "*"), redoSubject("*"), deadSubject("*", "*"),
+		subjectSync, subjectSettled, subjectFunctions, heartbeatSubject("*"), dispatchInbox + ".>", readBodies,
+	}
 	for _, stream := range []string{streamEvents, streamCalls, streamRetry} {
-		allow = append(allow, pullSubject(stream, "*"))
+		allow = append(allow, pullSubject(stream, "*"), "$JS.API.CONSUMER.INFO."+stream+".*")
 	}
 	return &server.Permissions{
 		Publish:   &server.SubjectPermission{Allow: allow},
-		Subscribe: &server.SubjectPermission{Allow: []string{workerInbox + ".>", "funker.here.*", "funker.wake.*.*"}},
+		Subscribe: &server.SubjectPermission{Allow: []string{workerInbox + ".>", "funker.here.*", "funker.wake.*.*", subjectFunctionsChanged}},
 	}
 }
 

@@ -66,7 +66,7 @@ func TestDial_AWorkerWithItsOwnKeyTakesCallsAndEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer q.Close()
-	if err := q.AddFunction(t.Context(), "Hello"); err != nil {
+	if err := q.AddFunction(t.Context(), "Hello", Retry{}); err != nil {
 		t.Fatal(err)
 	}
 	remote, err := Dial(q.URL(), filepath.Join(dir, WorkerKey), RoleWorker, testLog(t))
@@ -99,7 +99,7 @@ func TestOpen_FindsEverythingAgainAfterAStop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := q.AddFunction(t.Context(), "Late"); err != nil {
+	if err := q.AddFunction(t.Context(), "Late", Retry{}); err != nil {
 		t.Fatal(err)
 	}
 	r, err := q.Publish(t.Context(), &Event{Source: "s", Function: "Late", Body: []byte("1")})

@@ -14,6 +14,8 @@ const (
 	lookTime   = 5 * time.Millisecond   // the same for replays and events: the hint of a message may overtake it
 	pullMargin = 500 * time.Millisecond // how much later than its time the answer to a pull is given up
 	restTime   = 100 * time.Millisecond // between pulls while the server or the consumer is not there
+	holdPause  = 500 * time.Millisecond // between two tries to find a task for an event that is held
+	holdTime   = 5 * time.Minute        // after which another worker may try
 )
 
 var (
@@ -22,6 +24,7 @@ var (
 	pullNoWait = []byte(`{"batch":1,"no_wait":true}`)
 	ackPlain   = []byte("+ACK")
 	ackNext    = append([]byte("+NXT "), pullPark...)
+	ackLook    = append([]byte("+NXT "), pullLook...)
 	nakPlain   = []byte("-NAK")
 	progress   = []byte("+WPI")
 )
@@ -39,17 +42,26 @@ type slot struct {
 	parked   time.Time      // until when the answer to a pull for calls may come; zero when there is no such pull
 	rest     bool           // the last answer was that the server or the consumer is not there
 	timer    *time.Timer
-	returned chan struct{} // a caller of this process gives the slot back
+	returned chan bool // a caller of this process gives the slot back, and says whether it is over
+	over     bool      // the last piece of work was the last one
+	held     *delivery // an event that waits for a task; the slot goes on to take calls
+	again    time.Time // when to try the held event
+	asked    bool      // the last acknowledgement of an event asked for the next one
+	looks    looks
 }
 
 // next returns the next message for the idle slot, or nil when it is time to ask again.
 func (s *slot) next(ctx context.Context) *nats.Msg {
+	if s.asked {
+		s.asked = false
+		return s.found(ctx, lookTime)
+	}
 	if len(s.got) > 0 {
 		return s.take(<-s.got)
 	}
 	if s.rest {
 		s.rest = false
-		s.pause(ctx)
+		s.pause(ctx, restTime)
 	}
 	if m, looked := s.lookWhenOwed(ctx); looked {
 		return m
@@ -57,21 +69,24 @@ func (s *slot) next(ctx context.Context) *nats.Msg {
 	if !s.park(ctx) {
 		return nil
 	}
-	redo, events := s.feed.wake[laneRedo], s.feed.wake[laneEvents]
-	if s.feed.paused() {
+	redo, events, wake := s.feed.wake[laneRedo], s.feed.wake[laneEvents], s.parked
+	if s.held != nil || s.feed.paused() {
 		redo, events = nil, nil
 	}
-	s.timer.Reset(time.Until(s.parked))
+	if s.held != nil && s.again.Before(wake) {
+		wake = s.again
+	}
+	s.timer.Reset(time.Until(wake))
 	select {
 	case m := <-s.got:
 		return s.take(m)
 	case s.feed.idle <- s:
-		s.lent()
+		s.lent(ctx)
 	case <-redo:
 		return s.look(ctx, laneRedo)
 	case <-events:
 		return s.look(ctx, laneEvents)
-	case <-s.timer.C: // the answer is lost, as it is after a reconnect
+	case <-s.timer.C: // the held event, or an answer that is lost as it is after a reconnect
 	case <-ctx.Done():
 	}
 	return nil
@@ -79,7 +94,7 @@ func (s *slot) next(ctx context.Context) *nats.Msg {
 
 // lookWhenOwed looks at the lanes for which there was a hint while the slot was busy, calls first.
 func (s *slot) lookWhenOwed(ctx context.Context) (m *nats.Msg, looked bool) {
-	if s.feed.paused() {
+	if s.held != nil || s.feed.paused() {
 		return nil, false
 	}
 	for _, l := range []lane{laneRedo, laneEvents} {
@@ -91,6 +106,9 @@ func (s *slot) lookWhenOwed(ctx context.Context) (m *nats.Msg, looked bool) {
 	}
 	return nil, false
 }
+
+// goesOn reports whether the slot takes more work.
+func (s *slot) goesOn(ctx context.Context) bool { return !s.over && ctx.Err() == nil }
 
 func (s *slot) isParked() bool { return time.Now().Before(s.parked) }
 
@@ -111,19 +129,24 @@ func (s *slot) askForCall(ctx context.Context, request []byte, limit time.Durati
 // be answered at once.
 func (s *slot) ask(ctx context.Context, l lane, request []byte) bool {
 	if !s.feed.q.nc.IsConnected() {
-		s.pause(ctx)
+		s.pause(ctx, restTime)
 		return false
 	}
 	if err := s.feed.q.nc.PublishRequest(s.feed.pulls[l], s.inbox[l], request); err != nil {
 		s.feed.q.log.Warn("pull", "subject", s.feed.pulls[l], "error", err)
-		s.pause(ctx)
+		s.pause(ctx, restTime)
 		return false
+	}
+	if l != laneCalls {
+		s.looked()
 	}
 	return true
 }
 
-func (s *slot) pause(ctx context.Context) {
-	t := time.NewTimer(restTime)
+func (s *slot) looked() { s.looks.add(s.feed.q.nc.Stats().Reconnects) }
+
+func (s *slot) pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -135,6 +158,8 @@ func (s *slot) pause(ctx context.Context) {
 func (s *slot) take(m *nats.Msg) *nats.Msg {
 	if m.Sub == s.calls {
 		s.parked = time.Time{}
+	} else {
+		s.looks.answered()
 	}
 	switch m.Header.Get("Status") {
 	case "":
@@ -155,7 +180,7 @@ func (s *slot) look(ctx context.Context, l lane) *nats.Msg {
 		if !s.askForCall(ctx, pullNoWait, pullMargin) {
 			return nil
 		}
-		if m, _ := s.await(s.calls, pullMargin); m != nil {
+		if m, _ := s.await(ctx, s.calls, pullMargin); m != nil {
 			s.feed.raise(l)
 			return m
 		}
@@ -163,23 +188,35 @@ func (s *slot) look(ctx context.Context, l lane) *nats.Msg {
 			return nil
 		}
 	}
-	if !s.ask(ctx, l, pullLook) {
+	request, limit := pullLook, lookTime
+	if s.feed.slow[l].Load() {
+		request, limit = pullPark, parkTime
+	}
+	if !s.ask(ctx, l, request) {
 		return nil
 	}
-	m, call := s.await(s.lower, lookTime+pullMargin)
+	m := s.found(ctx, limit)
+	if m != nil && m.Sub == s.lower {
+		s.feed.raise(l) // there may be more
+	}
+	return m
+}
+
+// found waits for the answer to a look that lasts so long, or for a call that comes meanwhile.
+func (s *slot) found(ctx context.Context, limit time.Duration) *nats.Msg {
+	m, call := s.await(ctx, s.lower, limit+pullMargin)
 	switch {
-	case m != nil && call != nil:
-		s.giveBack(call)
 	case m == nil:
 		return call
+	case call != nil:
+		s.giveBack(ctx, call)
 	}
-	s.feed.raise(l) // there may be more
 	return m
 }
 
 // await waits for the answer on one subscription: a message, or nil when there is none. A call that the parked pull
 // brings meanwhile is returned too; whatever else arrives late is given back.
-func (s *slot) await(sub *nats.Subscription, limit time.Duration) (m, call *nats.Msg) {
+func (s *slot) await(ctx context.Context, sub *nats.Subscription, limit time.Duration) (m, call *nats.Msg) {
 	s.timer.Reset(limit)
 	for {
 		select {
@@ -192,7 +229,7 @@ func (s *slot) await(sub *nats.Subscription, limit time.Duration) (m, call *nats
 			case got != nil && call == nil && from == s.calls:
 				call = got
 			case got != nil:
-				s.giveBack(got)
+				s.giveBack(ctx, got)
 			}
 		case <-s.timer.C:
 			return nil, call
@@ -200,7 +237,41 @@ func (s *slot) await(sub *nats.Subscription, limit time.Duration) (m, call *nats
 	}
 }
 
-func (s *slot) giveBack(m *nats.Msg) { s.respond(m, nakPlain) }
+// giveBack lets another slot have a message that arrived while this one is taken: a call at once, an event when this
+// slot cannot hold it.
+func (s *slot) giveBack(ctx context.Context, m *nats.Msg) {
+	switch {
+	case m.Sub == s.calls:
+		s.respond(m, nakPlain)
+	case s.held == nil && s.goesOn(ctx):
+		s.held, s.again = newDelivery(s, m), time.Now()
+	default:
+		d := newDelivery(s, m)
+		d.handBack(ctx)
+		d.end()
+	}
+}
+
+// hold keeps an event for which there is no task. Meanwhile no slot of the feed takes another one: it would find none
+// either.
+func (s *slot) hold(d *delivery) {
+	s.feed.pause(2 * holdPause)
+	if s.held == nil || s.held == d {
+		s.held, s.again = d, time.Now().Add(holdPause)
+		return
+	}
+	d.handBack(context.Background())
+	d.end()
+}
+
+func (s *slot) tryHeld(ctx context.Context) {
+	d := s.held
+	s.held = nil
+	s.work(ctx, d)
+	if s.held == nil {
+		s.feed.resume()
+	}
+}
 
 func (s *slot) respond(m *nats.Msg, answer []byte) {
 	if err := s.feed.q.nc.Publish(m.Reply, answer); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
@@ -208,49 +279,46 @@ func (s *slot) respond(m *nats.Msg, answer []byte) {
 	}
 }
 
-// work runs one message. Meanwhile it keeps an event alive, and gives back what the parked pull brings.
+// work runs one message. Meanwhile it gives back what the parked pull brings.
 func (s *slot) work(ctx context.Context, d *delivery) {
 	done := make(chan Result, 1)
-	go func() { done <- d.run() }()
-	var beat <-chan time.Time
-	if !d.call {
-		t := time.NewTicker(heartbeat)
-		defer t.Stop()
-		beat = t.C
-	}
+	go func() { done <- d.run(ctx) }()
 	for {
 		select {
 		case r := <-done:
+			s.over = r.Last
 			d.settle(ctx, r)
 			return
-		case <-beat:
-			s.respond(d.msg, progress)
 		case m := <-s.got:
-			s.refuse(m)
+			s.refuse(ctx, m)
 		}
 	}
 }
 
 // refuse gives back what arrives at a slot that is taken.
-func (s *slot) refuse(m *nats.Msg) {
+func (s *slot) refuse(ctx context.Context, m *nats.Msg) {
 	if m = s.take(m); m != nil {
-		s.giveBack(m)
+		s.giveBack(ctx, m)
 	}
 }
 
-// close waits until no pull is parked any more, so that no message is sent to a slot which is gone.
-func (s *slot) close() error {
+// close hands back the held event and waits until no pull is parked any more, so that no message is sent to a slot
+// which is gone.
+func (s *slot) close(ctx context.Context) error {
+	if s.held != nil {
+		s.held.settle(ctx, Result{Outcome: OutcomeNotStarted})
+	}
 	s.timer.Reset(time.Until(s.parked))
 	for s.isParked() {
 		select {
 		case m := <-s.got:
-			s.refuse(m)
+			s.refuse(ctx, m)
 		case <-s.timer.C:
 		}
 	}
 	err := errors.Join(unsubscribe(s.calls), unsubscribe(s.lower))
 	for len(s.got) > 0 {
-		s.refuse(<-s.got)
+		s.refuse(ctx, <-s.got)
 	}
 	return err
 }

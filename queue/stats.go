@@ -2,10 +2,9 @@ package queue
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
+	"time"
 )
 
 // Lane counts the messages of a function in one stream.
@@ -18,41 +17,92 @@ type Lane struct {
 type FunctionStats struct {
 	Function string `json:"function"`
 	Calls    Lane   `json:"calls"`
-	Replays  Lane   `json:"replays"`
+	Replays  Lane   `json:"replays"` // with retries that are due
 	Events   Lane   `json:"events"`
+
+	// These are left out while the index is being built.
+	Scheduled int64            `json:"scheduled"`               // retries that are not due yet
+	Dead      map[Reason]int64 `json:"dead,omitempty"`          // dead letters that are neither replayed nor dropped
+	Oldest    time.Time        `json:"oldest_waiting,omitzero"` // when the oldest that waits or runs was accepted or replayed, calls apart
 }
 
 // Stats returns the work of every function that has consumers, in the order of their names.
 func (q *Queue) Stats(ctx context.Context) ([]FunctionStats, error) {
-	byName := map[string]*FunctionStats{}
-	for l := range lanes {
-		s, err := q.js.Stream(ctx, l.stream())
-		if err != nil {
-			return nil, fmt.Errorf("open %s: %w", l.stream(), err)
-		}
-		list := s.ListConsumers(ctx)
-		for info := range list.Info() {
-			token, ok := strings.CutPrefix(info.Name, consumerName(""))
-			if !ok {
-				continue
-			}
-			name := untoken(token)
-			if byName[name] == nil {
-				byName[name] = &FunctionStats{Function: name}
-			}
-			*byName[name].lane(l) = Lane{Waiting: info.NumPending, Running: info.NumAckPending}
-		}
-		if err := list.Err(); err != nil {
-			return nil, fmt.Errorf("list consumers of %s: %w", l.stream(), err)
+	if q.index == nil {
+		return ask[[]FunctionStats](ctx, q, "stats", nil)
+	}
+	p, err := positionsOf(ctx, q.js, shelfCalls, shelfRetry, shelfEvents)
+	if err != nil {
+		return nil, err
+	}
+	tokens := map[string]bool{}
+	for s := range p {
+		for token := range p[s] {
+			tokens[token] = true
 		}
 	}
-	stats := make([]FunctionStats, 0, len(byName))
-	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		stats = append(stats, *byName[name])
+	stats := make([]FunctionStats, 0, len(tokens))
+	for _, token := range slices.Sorted(maps.Keys(tokens)) {
+		stats = append(stats, FunctionStats{
+			Function: untoken(token), Calls: p[shelfCalls][token].lane(), Replays: p[shelfRetry][token].lane(), Events: p[shelfEvents][token].lane(),
+		})
 	}
+	if !q.index.built.Load() {
+		return stats, nil
+	}
+	if err := q.index.fresh(ctx); err != nil {
+		return nil, err
+	}
+	q.addWork(stats, p)
 	return stats, nil
 }
 
-func (s *FunctionStats) lane(l lane) *Lane {
-	return [lanes]*Lane{&s.Calls, &s.Replays, &s.Events}[l]
+func (p position) lane() Lane { return Lane{Waiting: p.waiting, Running: p.running} }
+
+// addWork adds what the index knows.
+func (q *Queue) addWork(stats []FunctionStats, p positions) {
+	works := q.index.works(p)
+	for i := range stats {
+		w := works[stats[i].Function]
+		stats[i].Scheduled, stats[i].Dead = w.scheduled, w.dead
+		if w.oldest > 0 {
+			stats[i].Oldest = time.UnixMilli(w.oldest).UTC()
+		}
+	}
+}
+
+// backlog is what the index knows of the work of a function.
+type backlog struct {
+	scheduled int64
+	dead      map[Reason]int64
+	oldest    int64 // see laneCount
+}
+
+// works returns that of each function, by name.
+func (x *index) works(p positions) map[string]backlog {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	l := &x.ledger
+	c := census{ends: [shelves]uint64{shelfEvents: ^uint64(0), shelfRetry: ^uint64(0)}}
+	c.take(l, p, positions{})
+	dead := map[uint16]map[Reason]int64{}
+	for _, v := range l.letters.all(0, everything) {
+		if !l.unanswered(v) {
+			continue
+		}
+		if dead[v.function] == nil {
+			dead[v.function] = map[Reason]int64{}
+		}
+		dead[v.function][Reason(l.token(v.reason))]++
+	}
+	all := map[string]backlog{}
+	for i, token := range l.tokens {
+		n := uint16(i) //nolint:gosec // below maxNames
+		oldest := c.lanes[shelfEvents][n].oldest
+		if redo := c.lanes[shelfRetry][n].oldest; oldest == 0 || redo > 0 && redo < oldest {
+			oldest = redo
+		}
+		all[untoken(token)] = backlog{scheduled: c.retries[n], dead: dead[n], oldest: oldest}
+	}
+	return all
 }

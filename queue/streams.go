@@ -2,7 +2,9 @@ package queue
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,18 +17,24 @@ import (
 // The streams. All keep what they hold until their limits say otherwise: an acknowledgement deletes nothing,
 // so whatever ran can be looked at and replayed.
 const (
-	streamEvents = "FUNKER_EVENTS" // every accepted event, one message per function
-	streamCalls  = "FUNKER_CALLS"  // record of synchronous calls
-	streamRetry  = "FUNKER_RETRY"  // replays that are due
-	streamLog    = "FUNKER_LOG"    // outcome of every attempt
+	streamEvents   = "FUNKER_EVENTS"   // every accepted event, one message per function
+	streamCalls    = "FUNKER_CALLS"    // record of synchronous calls
+	streamRetry    = "FUNKER_RETRY"    // scheduled retries, due retries and replays
+	streamDead     = "FUNKER_DEAD"     // events that were given up
+	streamLog      = "FUNKER_LOG"      // outcome of every attempt
+	streamAdvisory = "FUNKER_ADVISORY" // the server's word that it delivered a message too often
+	streamBodies   = "OBJ_" + bucket   // bodies that do not fit a message: an object store
 )
 
 const (
-	eventsMaxAge    = 7 * 24 * time.Hour
+	eventsMaxAge    = 30 * 24 * time.Hour // waiting ones end long before; so long may a gateway be off
 	callsMaxAge     = 24 * time.Hour
-	retryMaxAge     = 48 * time.Hour
-	logMaxAge       = 7 * 24 * time.Hour
-	recordMaxBytes  = 256 << 20 // calls and log: the oldest go first
+	retryMaxAge     = 30 * 24 * time.Hour // likewise
+	deadMaxAge      = 30 * 24 * time.Hour
+	logMaxAge       = 30 * 24 * time.Hour
+	advisoryMaxAge  = 30 * 24 * time.Hour
+	callsMaxBytes   = 256 << 20 // the oldest go first
+	logMaxBytes     = 1 << 30   // likewise
 	duplicateWindow = 10 * time.Minute
 )
 
@@ -96,41 +104,111 @@ func calledSubject(callSubject string) string {
 	return "funker.called." + callSubject[len("funker.call."):]
 }
 
-func logSubject(source, function string) string { return "funker.log." + source + "." + function }
-func redoSubject(function string) string        { return "funker.redo." + function }
-func hereSubject(function string) string        { return "funker.here." + function }
-func wakeSubject(kind, function string) string  { return "funker.wake." + kind + "." + function }
-func consumerName(function string) string       { return "fn-" + function }
+func logSubject(source, function string) string  { return "funker.log." + source + "." + function }
+func deadSubject(source, function string) string { return "funker.dead." + source + "." + function }
+func retrySubject(function, run string) string   { return "funker.retry." + function + "." + run }
+func redoSubject(function string) string         { return "funker.redo." + function }
+func hereSubject(function string) string         { return "funker.here." + function }
 
-func streamConfigs(eventsMaxBytes int64) []jetstream.StreamConfig {
+// namesIn reads the names in the subject of a stored message. One of a retry or a replay has no source.
+func namesIn(subject string) (source, function string) {
+	tokens := strings.Split(subject, ".")
+	switch {
+	case len(tokens) == 3 || len(tokens) == 4 && tokens[1] == "retry":
+		return "", untoken(tokens[2])
+	case len(tokens) == 4:
+		return untoken(tokens[2]), untoken(tokens[3])
+	}
+	return "", ""
+}
+
+func wakeSubject(kind, function string) string { return "funker.wake." + kind + "." + function }
+func consumerName(function string) string      { return "fn-" + function }
+
+// streamConfigs returns the streams. The records of calls and attempts opt out of the server's sync of every write,
+// where there is one: nobody waits for a disk with them.
+func streamConfigs(o Options) []jetstream.StreamConfig {
+	records := jetstream.DefaultPersistMode
+	if o.Durability == DurabilityAlways {
+		records = jetstream.AsyncPersistMode
+	}
 	return []jetstream.StreamConfig{
 		{
 			Name: streamEvents, Description: "every accepted event, one message per function",
-			Subjects: []string{"funker.event.*.*"}, MaxAge: eventsMaxAge, MaxBytes: eventsMaxBytes,
+			Subjects: []string{"funker.event.*.*"}, MaxAge: eventsMaxAge, MaxBytes: o.MaxEvents,
 			Discard: jetstream.DiscardNew, Duplicates: duplicateWindow, AllowDirect: true, AllowAtomicPublish: true,
 			RePublish: &jetstream.RePublish{Source: "funker.event.*.*", Destination: "funker.wake.events.{{wildcard(2)}}", HeadersOnly: true},
 		},
 		{
 			Name: streamCalls, Description: "synchronous calls",
-			Subjects: []string{"funker.call.*.*", "funker.called.*.*"}, MaxAge: callsMaxAge, MaxBytes: recordMaxBytes,
-			Discard: jetstream.DiscardOld, AllowDirect: true, PersistMode: jetstream.AsyncPersistMode,
+			Subjects: []string{"funker.call.*.*", "funker.called.*.*"}, MaxAge: callsMaxAge, MaxBytes: min(callsMaxBytes, o.MaxEvents/16),
+			Discard: jetstream.DiscardOld, AllowDirect: true, PersistMode: records,
 		},
 		{
-			Name: streamRetry, Description: "replays that are due",
+			Name: streamRetry, Description: "scheduled retries, due retries and replays",
 			Subjects: []string{"funker.redo.*", "funker.retry.*.*"}, MaxAge: retryMaxAge,
 			Discard: jetstream.DiscardOld, Duplicates: duplicateWindow, AllowDirect: true, AllowMsgSchedules: true,
 			RePublish: &jetstream.RePublish{Source: "funker.redo.*", Destination: "funker.wake.redo.{{wildcard(1)}}", HeadersOnly: true},
 		},
 		{
-			Name: streamLog, Description: "outcome of every attempt",
-			Subjects: []string{"funker.log.*.*"}, MaxAge: logMaxAge, MaxBytes: recordMaxBytes,
-			Discard: jetstream.DiscardOld, AllowDirect: true, PersistMode: jetstream.AsyncPersistMode,
+			Name: streamDead, Description: "events that were given up",
+			Subjects: []string{"funker.dead.*.*"}, MaxAge: deadMaxAge,
+			Discard: jetstream.DiscardOld, Duplicates: duplicateWindow, AllowDirect: true,
 		},
+		{
+			Name: streamLog, Description: "outcome of every attempt",
+			Subjects: []string{"funker.log.*.*"}, MaxAge: logMaxAge, MaxBytes: min(logMaxBytes, o.MaxEvents/4),
+			Discard: jetstream.DiscardOld, AllowDirect: true, PersistMode: records,
+		},
+		{
+			Name: streamAdvisory, Description: "deliveries that gave up",
+			Subjects: []string{deliveriesAdvisory(streamEvents), deliveriesAdvisory(streamRetry)}, MaxAge: advisoryMaxAge,
+			Discard: jetstream.DiscardOld, AllowDirect: true,
+		},
+		{
+			Name: streamBodies, Description: "bodies that do not fit the message of their event",
+			Subjects: []string{chunkSubject(">"), metaSubject(">")}, MaxBytes: bodiesMaxBytes(o.MaxEvents),
+			Discard: jetstream.DiscardNew, AllowDirect: true, AllowRollup: true,
+		},
+		configStream(),
 	}
 }
 
-func createStreams(ctx context.Context, js jetstream.JetStream, eventsMaxBytes int64) error {
-	for _, cfg := range streamConfigs(eventsMaxBytes) {
+// bodiesMaxBytes is a part of the room for events, but always enough for two of the largest bodies.
+func bodiesMaxBytes(maxEvents int64) int64 { return max(maxEvents/4, 2*MaxBody) }
+
+// deliveriesAdvisory is where the server says that a message was delivered maxDeliver times without an acknowledgement.
+func deliveriesAdvisory(stream string) string {
+	return "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES." + stream + ".*"
+}
+
+// settingsKey is the metadata of a stream or consumer that says with which settings it was made. One that has them
+// already is left alone: the server would write them anew, in two files, and a power cut between the two costs the
+// whole stream. What an operator changes by hand stays, until the program has other settings.
+const settingsKey = "funker-settings"
+
+func settings(config any) map[string]string {
+	data, _ := json.Marshal(config) // plain data, which cannot fail
+	sum := sha256.Sum256(data)
+	return map[string]string{settingsKey: hex.EncodeToString(sum[:8])}
+}
+
+func hasSettings(have, want map[string]string) bool { return have[settingsKey] == want[settingsKey] }
+
+// createStreams makes the streams or brings those of an older version up to date. How a stream writes to its file
+// cannot be changed once it exists.
+func createStreams(ctx context.Context, js jetstream.JetStream, o Options) error {
+	for _, cfg := range streamConfigs(o) {
+		cfg.Metadata = settings(cfg)
+		s, err := js.Stream(ctx, cfg.Name)
+		switch {
+		case err == nil && hasSettings(s.CachedInfo().Config.Metadata, cfg.Metadata):
+			continue
+		case err == nil:
+			cfg.PersistMode = s.CachedInfo().Config.PersistMode
+		case !errors.Is(err, jetstream.ErrStreamNotFound):
+			return fmt.Errorf("open stream %s: %w", cfg.Name, err)
+		}
 		if _, err := js.CreateOrUpdateStream(ctx, cfg); err != nil {
 			return fmt.Errorf("create stream %s: %w", cfg.Name, err)
 		}
@@ -138,19 +216,25 @@ func createStreams(ctx context.Context, js jetstream.JetStream, eventsMaxBytes i
 	return nil
 }
 
-// Acknowledgement waits. A call is never started twice by the queue: its wait is longer than MaxCallTime.
 const (
-	callAckWait  = 90 * time.Second
-	eventAckWait = 30 * time.Second
-	heartbeat    = eventAckWait / 3
-	maxPending   = 1000
+	callAckWait = 90 * time.Second // longer than MaxCallTime, so that the queue never starts a call twice
+	maxPending  = 1000
+	maxDeliver  = 5 // how often an event is delivered to workers that die with it
+)
+
+// How long an event of a worker that died waits until another worker has it: Options.AckWait.
+const (
+	DefaultAckWait = 30 * time.Second
+	MinAckWait     = 3 * time.Second
+	heartbeat      = MinAckWait / 3
 )
 
 // MaxCallTime is the longest time a call may take, from Call to its deadline.
 const MaxCallTime = 80 * time.Second
 
-// AddFunction makes the consumers of a function, one for each stream that holds work. It may be called again.
-func (q *Queue) AddFunction(ctx context.Context, function string) error {
+// AddFunction makes the consumers of a function, one for each stream that holds work, and remembers when its events
+// are too old. It may be called again.
+func (q *Queue) AddFunction(ctx context.Context, function string, r Retry) error {
 	token, err := Token(function)
 	if err != nil {
 		return err
@@ -158,33 +242,65 @@ func (q *Queue) AddFunction(ctx context.Context, function string) error {
 	for _, c := range []struct {
 		stream, filter string
 		wait           time.Duration
+		deliver        int
 	}{
-		{streamCalls, callSubject("*", token), callAckWait},
-		{streamRetry, redoSubject(token), eventAckWait},
-		{streamEvents, eventSubject("*", token), eventAckWait},
+		{streamCalls, callSubject("*", token), callAckWait, -1}, // its deadline ends a call
+		{streamRetry, redoSubject(token), q.ackWait, maxDeliver},
+		{streamEvents, eventSubject("*", token), q.ackWait, maxDeliver},
 	} {
-		_, err := q.js.CreateOrUpdateConsumer(ctx, c.stream, jetstream.ConsumerConfig{
+		err := q.createConsumer(ctx, c.stream, jetstream.ConsumerConfig{
 			Durable: consumerName(token), FilterSubject: c.filter, AckPolicy: jetstream.AckExplicitPolicy,
-			AckWait: c.wait, MaxDeliver: -1, MaxAckPending: maxPending, MaxWaiting: maxWaiting,
+			AckWait: c.wait, MaxDeliver: c.deliver, MaxAckPending: maxPending, MaxWaiting: maxWaiting,
 		})
 		if err != nil {
 			return fmt.Errorf("create consumer of %s on %s: %w", function, c.stream, err)
 		}
 	}
-	return nil
+	q.policies.Store(function, r.withDefaults())
+	return q.flushAll()
+}
+
+// createConsumer makes a consumer or brings it up to date.
+func (q *Queue) createConsumer(ctx context.Context, stream string, cfg jetstream.ConsumerConfig) error {
+	cfg.Metadata = settings(cfg)
+	c, err := q.js.Consumer(ctx, stream, cfg.Durable)
+	switch {
+	case err == nil && hasSettings(c.CachedInfo().Config.Metadata, cfg.Metadata):
+		return nil
+	case err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound):
+		return err
+	}
+	_, err = q.js.CreateOrUpdateConsumer(ctx, stream, cfg)
+	return err
 }
 
 // maxWaiting bounds the pulls that wait at one consumer: one per idle slot in the whole swarm.
 const maxWaiting = 8192
 
+// errStoreFull is what JetStream would say.
+var errStoreFull = errors.New("what all streams may take is taken")
+
+// storeFull reports whether JetStream refused a message because of what all streams take together.
+func storeFull(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, errStoreFull) || errors.As(err, &api) && (api.ErrorCode == 10002 || api.ErrorCode == 10023)
+}
+
 // full reports whether JetStream refused a message because a limit of the store is reached.
 func full(err error) bool {
 	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.ErrorCode == 10077 || api.ErrorCode == 10023 || api.ErrorCode == 10047)
+	return storeFull(err) || errors.As(err, &api) && (api.ErrorCode == 10077 || api.ErrorCode == 10047)
 }
 
-// unavailable reports whether the server could not be asked, or did not answer in time.
+// busy reports whether JetStream refused a message because it has more in hand than it takes. 10176 is a batch of which
+// it has dropped a message for that.
+func busy(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == 10167 || api.ErrorCode == 10176 || api.ErrorCode == 10210)
+}
+
+// unavailable reports whether the server could not be asked, took no more, or did not answer in time.
 func unavailable(err error) bool {
-	return errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
+	return busy(err) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
 		errors.Is(err, nats.ErrConnectionDraining) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrNoStreamResponse)
 }

@@ -1,7 +1,9 @@
 package trigger
 
 import (
+	"context"
 	"crypto/subtle"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,6 +16,8 @@ import (
 // Skill as a Web Service" and "Request and Response JSON Reference":
 //
 //	POST, Content-Type application/json;charset=UTF-8
+//	SignatureCertChainUrl: https://s3.amazonaws.com/echo.api/<file>   a chain, in PEM
+//	Signature-256: <base64 of RSA PKCS #1 v1.5, SHA-256, of the raw body>
 //	{"version": "1.0",
 //	 "context": {"System": {"application": {"applicationId": <skill id>}, …}},
 //	 "session": {"application": {"applicationId": <skill id>}, …},
@@ -24,6 +28,11 @@ import (
 // context is in every request since 2017; requests before that had only session.
 // The skill id must be right in each of the two that is there: checking only
 // session would let everything without a session pass.
+//
+// The signature is checked as alexa_cert.go says. What costs nothing is checked
+// before it, so that only who knows the skill makes us fetch or calculate. The
+// older header Signature (SHA-1) proves nothing here. Amazon wants 400 for every
+// request that fails.
 const (
 	alexaContext = iota
 	alexaSystem
@@ -35,6 +44,7 @@ const (
 	alexaRequest
 	alexaType
 	alexaRequestID
+	alexaTimestamp
 	alexaIntent
 	alexaIntentName
 	alexaFields
@@ -49,55 +59,68 @@ var alexaShape = []member{
 	{"request", alexaRequest, []member{
 		{"type", alexaType, nil},
 		{"requestId", alexaRequestID, nil},
+		{"timestamp", alexaTimestamp, nil},
 		{"intent", alexaIntent, []member{{"name", alexaIntentName, nil}}}}},
 }
 
 type alexaEnvelope [alexaFields]found
 
-func newAlexa(cfg Config) (Verifier, error) {
-	skills := slices.Clone(cfg.SkillIDs)
+func alexaSender() sender {
+	return sender{kind: Alexa, verifier: newAlexa, sign: signAlexa, sample: "alexa"}
+}
+
+func newAlexa(cfg Config, fetch Fetch) (Verifier, error) {
+	skills, signed := cfg.SkillIDs, !cfg.IDOnly && !cfg.Insecure
 	switch {
 	case slices.Contains(skills, ""):
 		return nil, errors.New("a skill id is empty")
-	case cfg.Insecure:
-	case len(skills) == 0:
-		return nil, fmt.Errorf("%w: give it a skill id and verify: id-only, or say insecure: true", ErrUnverified)
-	case !cfg.IDOnly:
-		return nil, fmt.Errorf("%w: Amazon's certificates are not checked yet, so say verify: id-only to trust the skill id alone, or insecure: true", ErrUnverified)
+	case len(skills) == 0 && !cfg.Insecure:
+		return nil, fmt.Errorf("%w: give it the skill's id, or say insecure: true", ErrUnverified)
+	case signed && fetch == nil:
+		return nil, fmt.Errorf("%w: there is no way to fetch Amazon's certificates", ErrUnverified)
 	}
-	return func(r Request) (Event, error) { return verifyAlexa(skills, r) }, nil
+	amazon := newAlexaSignature(cfg, fetch)
+	return func(ctx context.Context, r Request) (Event, error) {
+		e, err := readAlexa(skills, r)
+		if err == nil && signed {
+			err = amazon.check(ctx, e, r)
+		}
+		if err != nil {
+			return Event{}, err
+		}
+		return e.event(r.Body)
+	}, nil
 }
 
-func verifyAlexa(skills []string, r Request) (Event, error) {
-	if !isJSON(mediaType(r.Header.Get("Content-Type"))) {
-		return Event{}, refuse(ReasonContentType, "the body is not JSON: send it with Content-Type: application/json")
+// readAlexa checks all but the signature and the time.
+func readAlexa(skills []string, r Request) (*alexaEnvelope, error) {
+	if err := wantJSON(r.Header); err != nil {
+		return nil, err
 	}
 	var e alexaEnvelope
 	if err := readShape(r.Body, alexaShape, e[:]); err != nil {
-		return Event{}, err
+		return nil, err
 	}
-	if len(skills) > 0 {
-		if err := e.checkSkill(skills); err != nil {
-			return Event{}, err
-		}
+	if len(skills) == 0 {
+		return &e, nil
 	}
-	return e.event()
+	return &e, e.checkSkill(skills)
 }
 
 func (e *alexaEnvelope) checkSkill(skills []string) error {
-	context, session := &e[alexaContextID], &e[alexaSessionID]
+	system, session := &e[alexaContextID], &e[alexaSessionID]
 	switch {
 	case !e[alexaContext].given && !e[alexaSession].given:
 		return refuse(ReasonMalformed, "the request has neither context nor session")
-	case e[alexaContext].given && !context.given:
+	case e[alexaContext].given && !system.given:
 		return refuse(ReasonMalformed, "context.System.application.applicationId is missing")
 	case e[alexaSession].given && !session.given:
 		return refuse(ReasonMalformed, "session.application.applicationId is missing")
-	case context.given && session.given && context.text != session.text:
+	case system.given && session.given && system.text != session.text:
 		return refuse(ReasonWrongSkill, "context and session name different skills")
 	}
-	id := context.text
-	if !context.given {
+	id := system.text
+	if !system.given {
 		id = session.text
 	}
 	if !isOneOf(skills, id) {
@@ -115,7 +138,7 @@ func isOneOf(skills []string, id string) bool {
 	return equal == 1
 }
 
-func (e *alexaEnvelope) event() (Event, error) {
+func (e *alexaEnvelope) event(body []byte) (Event, error) {
 	kind, intent := e[alexaType].text, e[alexaIntentName].text
 	if kind == "" {
 		return Event{}, refuse(ReasonMalformed, "request.type is missing")
@@ -124,11 +147,12 @@ func (e *alexaEnvelope) event() (Event, error) {
 		return Event{}, refuse(ReasonMalformed, "request.intent.name is missing")
 	}
 	return Event{
-		Name:       kind,
-		Intent:     intent,
-		DeliveryID: e[alexaRequestID].text,
-		Answer:     alexaAnswer(kind),
-		Speech:     alexaSpeaks(kind),
+		Name:     kind,
+		Intent:   intent,
+		Identity: e[alexaRequestID].text,
+		Answer:   alexaAnswer(kind),
+		Speech:   alexaSpeaks(kind),
+		Warning:  alexaWarning(kind, body),
 	}, nil
 }
 
@@ -154,9 +178,30 @@ func alexaSpeaks(kind string) bool {
 	}
 }
 
-func signAlexa(Config, []byte, time.Time) http.Header {
+// alexaWarning: the end of a session is the only place where Alexa tells that an
+// earlier reply was late or not to its taste.
+func alexaWarning(kind string, body []byte) string {
+	if kind != "SessionEndedRequest" {
+		return ""
+	}
+	var e struct {
+		Request struct {
+			Reason string
+			Error  struct{ Type string }
+		}
+	}
+	if json.Unmarshal(body, &e) != nil || e.Request.Reason != "ERROR" || !isName(e.Request.Error.Type) {
+		return ""
+	}
+	return "Alexa ended a session because of an error: " + e.Request.Error.Type
+}
+
+func signAlexa(cfg Config, body []byte, _ time.Time) (http.Header, error) {
 	h := http.Header{}
 	h.Set("Content-Type", "application/json;charset=UTF-8")
 	h.Set("Accept", "application/json")
-	return h
+	if cfg.IDOnly || cfg.Insecure {
+		return h, nil
+	}
+	return h, signForTest(h, cfg, body)
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"unicode"
 
 	"pgregory.net/rapid"
 
@@ -65,12 +66,12 @@ func TestAlexa_AcceptsEveryRequestType(t *testing.T) {
 			"session, no context":  {goodSession, request(c.kind)},
 			"members turned round": {request(c.kind), goodSession, goodContext},
 		} {
-			got, err := verify(trigger.Request{Body: object(members...), Time: received})
+			got, err := verify(t.Context(), trigger.Request{Body: object(members...), Time: received})
 			if err != nil {
 				t.Errorf("%s %s: %v", c.kind, name, err)
 				continue
 			}
-			if got.Name != c.kind || got.Answer != c.answer || got.Speech != c.speech || got.DeliveryID != "r1" || got.Intent != "" || len(got.Header) != 0 {
+			if got.Name != c.kind || got.Answer != c.answer || got.Speech != c.speech || got.Identity != "r1" || got.Intent != "" || len(got.Header) != 0 {
 				t.Errorf("%s %s: got %+v", c.kind, name, got)
 			}
 		}
@@ -82,7 +83,7 @@ func TestAlexa_NamesTheIntent(t *testing.T) {
 	for _, intent := range []string{"HelloIntent", "AMAZON.HelpIntent", "ünï", "a*b>c", strings.Repeat("ü", 200)} {
 		for kind, speech := range map[string]bool{"IntentRequest": true, "CanFulfillIntentRequest": false} {
 			body := object(goodContext, fmt.Sprintf(`"request":{"type":%q,"intent":{"name":%q}}`, kind, intent))
-			got, err := verify(trigger.Request{Body: body})
+			got, err := verify(t.Context(), trigger.Request{Body: body})
 			if err != nil {
 				t.Fatalf("%s %s: %v", kind, intent, err)
 			}
@@ -97,7 +98,7 @@ func TestAlexa_NamesTheIntent(t *testing.T) {
 func TestAlexa_ReadsEscapedKeysAndValuesLikeAnyParser(t *testing.T) {
 	body := object(`"c\u006fntext":{"System":{"application":{"applicationId":"amzn1\u002eask.skill\u002etest"}}}`,
 		`"request":{"typ\u0065":"Intent\u0052equest","intent":{"name":"H\u00e9llo"}}`)
-	got, err := newVerifier(t, alexaConfig)(trigger.Request{Body: body})
+	got, err := newVerifier(t, alexaConfig)(t.Context(), trigger.Request{Body: body})
 	if err != nil || got.Name != "IntentRequest" || got.Intent != "Héllo" {
 		t.Errorf("got %+v, %v", got, err)
 	}
@@ -105,7 +106,7 @@ func TestAlexa_ReadsEscapedKeysAndValuesLikeAnyParser(t *testing.T) {
 
 func TestAlexa_AcceptsEachConfiguredSkill(t *testing.T) {
 	cfg := trigger.Config{Kind: trigger.Alexa, SkillIDs: []string{"first", skill, "last"}, IDOnly: true}
-	if _, err := newVerifier(t, cfg)(trigger.Request{Body: object(goodContext, goodSession, goodRequest)}); err != nil {
+	if _, err := newVerifier(t, cfg)(t.Context(), trigger.Request{Body: object(goodContext, goodSession, goodRequest)}); err != nil {
 		t.Error(err)
 	}
 }
@@ -128,7 +129,7 @@ func TestAlexa_RefusesTheWrongSkill(t *testing.T) {
 	verify := newVerifier(t, trigger.Config{Kind: trigger.Alexa, SkillIDs: []string{skill, "second"}, IDOnly: true})
 	for name, body := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, err := verify(trigger.Request{Body: body})
+			_, err := verify(t.Context(), trigger.Request{Body: body})
 			wantRefusal(t, err, trigger.ReasonWrongSkill)
 			if strings.Contains(err.Error(), "amzn1.ask") {
 				t.Errorf("the refusal shows a skill id: %v", err)
@@ -187,7 +188,7 @@ func TestAlexa_RefusesAnotherShape(t *testing.T) {
 	verify := newVerifier(t, alexaConfig)
 	for name, body := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, err := verify(trigger.Request{Body: body})
+			_, err := verify(t.Context(), trigger.Request{Body: body})
 			wantRefusal(t, err, trigger.ReasonMalformed)
 		})
 	}
@@ -210,7 +211,7 @@ func TestAlexa_RefusesWhatIsNotJSON(t *testing.T) {
 	verify := newVerifier(t, alexaConfig)
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, err := verify(trigger.Request{Body: c.body})
+			_, err := verify(t.Context(), trigger.Request{Body: c.body})
 			wantRefusal(t, err, c.want)
 		})
 	}
@@ -259,9 +260,9 @@ func TestAlexa_RefusesMembersThatParsersReadDifferently(t *testing.T) {
 	unsafe := newVerifier(t, trigger.Config{Kind: trigger.Alexa, Insecure: true})
 	for name, body := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, err := verify(trigger.Request{Body: body})
+			_, err := verify(t.Context(), trigger.Request{Body: body})
 			wantRefusal(t, err, trigger.ReasonMalformed)
-			_, err = unsafe(trigger.Request{Body: body})
+			_, err = unsafe(t.Context(), trigger.Request{Body: body})
 			wantRefusal(t, err, trigger.ReasonMalformed)
 		})
 	}
@@ -270,7 +271,7 @@ func TestAlexa_RefusesMembersThatParsersReadDifferently(t *testing.T) {
 func TestAlexa_LeavesAloneWhatItDoesNotRelyOn(t *testing.T) {
 	session := strings.TrimSuffix(goodSession, "}") + `,"attributes":{"a":1,"a":2,"Type":3},"Attributes":null,"user":[]}`
 	body := object(`"version":"1.0"`, `"version":2`, goodContext, session, goodRequest, `"applicationId":"x"`, `"name":1`)
-	if _, err := newVerifier(t, alexaConfig)(trigger.Request{Body: body}); err != nil {
+	if _, err := newVerifier(t, alexaConfig)(t.Context(), trigger.Request{Body: body}); err != nil {
 		t.Error(err)
 	}
 }
@@ -278,11 +279,11 @@ func TestAlexa_LeavesAloneWhatItDoesNotRelyOn(t *testing.T) {
 func TestAlexa_InsecureWithoutAnIDStillWantsTheShape(t *testing.T) {
 	verify := newVerifier(t, trigger.Config{Kind: trigger.Alexa, Insecure: true})
 	for _, body := range [][]byte{object(goodRequest), object(`"context":{}`, goodRequest), trigger.Sample(trigger.Alexa)} {
-		if got, err := verify(trigger.Request{Body: body}); err != nil || got.Intent != "HelloIntent" {
+		if got, err := verify(t.Context(), trigger.Request{Body: body}); err != nil || got.Intent != "HelloIntent" {
 			t.Errorf("%s: got %+v, %v", body, got, err)
 		}
 	}
-	_, err := verify(trigger.Request{Body: object(goodContext)})
+	_, err := verify(t.Context(), trigger.Request{Body: object(goodContext)})
 	wantRefusal(t, err, trigger.ReasonMalformed)
 }
 
@@ -293,7 +294,7 @@ func TestAlexa_WantsJSONByItsContentType(t *testing.T) {
 		"": true, "application/json": true, "application/json;charset=UTF-8": true, "Application/JSON ; x=y": true,
 		"application/x-www-form-urlencoded": false, "text/plain": false, "multipart/form-data; boundary=x": false,
 	} {
-		_, err := verify(trigger.Request{Header: http.Header{"Content-Type": {contentType}}, Body: body})
+		_, err := verify(t.Context(), trigger.Request{Header: http.Header{"Content-Type": {contentType}}, Body: body})
 		if good && err != nil {
 			t.Errorf("%q: %v", contentType, err)
 		}
@@ -312,11 +313,11 @@ func TestAlexa_AcceptsRecordedRequests(t *testing.T) {
 		if !isRequest {
 			continue
 		}
-		got, err := verify(trigger.Request{Body: body, Time: received})
-		if err != nil || got.Name != want || got.DeliveryID == "" {
+		got, err := verify(t.Context(), trigger.Request{Body: body, Time: received})
+		if err != nil || got.Name != want || got.Identity == "" {
 			t.Errorf("%s: got %+v, %v", name, got, err)
 		}
-		_, err = stranger(trigger.Request{Body: body, Time: received})
+		_, err = stranger(t.Context(), trigger.Request{Body: body, Time: received})
 		wantRefusal(t, err, trigger.ReasonWrongSkill)
 		if got := trigger.Kind(body); got != trigger.Alexa {
 			t.Errorf("%s: kind %q", name, got)
@@ -341,7 +342,7 @@ func TestAlexa_AcceptsTheRequestsOf2016(t *testing.T) {
 		if files == nil {
 			break
 		}
-		got, err := verify(trigger.Request{Body: files[name], Time: received})
+		got, err := verify(t.Context(), trigger.Request{Body: files[name], Time: received})
 		if err != nil || got.Intent != intent || got.Answer != trigger.AnswerReply {
 			t.Errorf("%s: got %+v, %v", name, got, err)
 		}
@@ -353,15 +354,15 @@ func TestAlexa_AcceptsOnlyItsOwnSkill(t *testing.T) {
 		own := rapid.StringMatching(`amzn1\.ask\.skill\.[0-9a-f]{1,40}`).Draw(t, "own")
 		other := rapid.StringMatching(`amzn1\.ask\.skill\.[0-9a-f]{1,40}`).Draw(t, "other")
 		cfg := trigger.Config{Kind: trigger.Alexa, SkillIDs: []string{own}, IDOnly: true}
-		verify, err := trigger.New(cfg)
+		verify, err := trigger.New(cfg, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := verify(trigger.Request{Body: trigger.SampleFor(cfg, received)}); err != nil {
+		if _, err := verify(t.Context(), trigger.Request{Body: trigger.SampleFor(cfg, received)}); err != nil {
 			t.Fatal(err)
 		}
 		cfg.SkillIDs[0] = other
-		if _, err := verify(trigger.Request{Body: trigger.SampleFor(cfg, received)}); (err == nil) != (own == other) {
+		if _, err := verify(t.Context(), trigger.Request{Body: trigger.SampleFor(cfg, received)}); (err == nil) != (own == other) {
 			t.Fatalf("a request for %q to the trigger of %q: %v", other, own, err)
 		}
 	})
@@ -378,7 +379,7 @@ func FuzzAlexa(f *testing.F) {
 	}
 	verify := newVerifier(f, alexaConfig)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		got, err := verify(trigger.Request{Body: body, Time: received})
+		got, err := verify(t.Context(), trigger.Request{Body: body, Time: received})
 		if err != nil {
 			reasonOf(t, err)
 			return
@@ -413,7 +414,7 @@ func checkAlexaAsFunctionsSee(t *testing.T, body []byte, got trigger.Event) {
 		t.Fatalf("accepted, but a function in Go sees the skills %q", ids)
 	}
 	r := folded.Request
-	if r.Type != got.Name || r.RequestID != got.DeliveryID || r.Intent.Name != got.Intent {
+	if r.Type != got.Name || r.RequestID != got.Identity || r.Intent.Name != got.Intent {
 		t.Fatalf("got %+v, but a function in Go sees %+v", got, r)
 	}
 	var exact map[string]map[string]any
@@ -427,4 +428,27 @@ func checkAlexaAsFunctionsSee(t *testing.T, body []byte, got trigger.Event) {
 	if exact["request"]["type"] != got.Name {
 		t.Fatalf("got %+v, but a function in Python sees the type %v", got, exact["request"]["type"])
 	}
+}
+
+func TestAlexa_ReadsEscapesAsEncodingJSONDoes(t *testing.T) {
+	verify, err := trigger.New(trigger.Config{Kind: trigger.Alexa, SkillIDs: []string{trigger.SampleSkillID}, IDOnly: true}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		piece := rapid.OneOf(rapid.StringMatching(`\\u[0-9a-fA-F]{4}`), rapid.StringMatching(`\\u[dD][89abAB][0-9a-f]{2}\\u[dD][c-f][0-9a-f]{2}`),
+			rapid.SampledFrom([]string{`\"`, `\\`, `\/`, "ü", "x"}))
+		quoted := `"` + strings.Join(rapid.SliceOfN(piece, 1, 20).Draw(t, "pieces"), "") + `"`
+		var want string
+		if err := json.Unmarshal([]byte(quoted), &want); err != nil {
+			t.Fatal(err)
+		}
+		if strings.ContainsFunc(want, unicode.IsControl) {
+			t.Skip("not a name")
+		}
+		body := strings.ReplaceAll(string(trigger.Sample(trigger.Alexa)), `"HelloIntent"`, quoted)
+		if got, err := verify(t.Context(), trigger.Request{Body: []byte(body), Time: received}); err != nil || got.Intent != want {
+			t.Fatalf("%s: got %q, %v; want %q", quoted, got.Intent, err, want)
+		}
+	})
 }

@@ -42,11 +42,11 @@ func BenchmarkKind(b *testing.B) {
 func BenchmarkVerify(b *testing.B) {
 	for _, cfg := range []trigger.Config{
 		{Kind: trigger.Alexa, SkillIDs: []string{trigger.SampleSkillID}, IDOnly: true},
-		{Kind: trigger.GitHub, Secret: []byte("a secret of the benchmark")},
+		{Kind: trigger.GitHub, Secrets: []trigger.Secret{[]byte("a secret of the benchmark")}},
 	} {
 		b.Run(cfg.Kind, func(b *testing.B) {
 			body := oneKilobyte(b)
-			verify, err := trigger.New(cfg)
+			verify, err := trigger.New(cfg, nil)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -59,7 +59,32 @@ func BenchmarkVerify(b *testing.B) {
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := verify(r); err != nil {
+				if _, err := verify(b.Context(), r); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// The certificate is there: what every request but the first costs.
+func BenchmarkVerifyAmazon(b *testing.B) {
+	a, n := newAlexaSide(b), newSNSSide(b)
+	body := trigger.SampleFor(signedAlexa, received)
+	for _, c := range []struct {
+		name   string
+		verify trigger.Verifier
+		r      trigger.Request
+	}{
+		{"alexa", a.verifier(signedAlexa), a.speaks(body)},
+		{"sns-sha256", n.verifier(snsConfig), postedSNS(n.sign(message(s3Message)))},
+		{"sns-sha1", n.verifier(snsConfig), postedSNS(n.sign(message(s3Message, "SignatureVersion", "1")))},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.SetBytes(int64(len(c.r.Body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := c.verify(b.Context(), c.r); err != nil {
 					b.Fatal(err)
 				}
 			}

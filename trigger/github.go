@@ -1,9 +1,7 @@
 package trigger
 
 import (
-	"bytes"
-	"encoding/hex"
-	"fmt"
+	"context"
 	"net/http"
 	"time"
 )
@@ -39,37 +37,40 @@ var gitHubHeaders = []string{
 	"X-GitHub-Enterprise-Host",
 }
 
-func newGitHub(cfg Config) (Verifier, error) {
-	if len(cfg.Secret) == 0 && !cfg.Insecure {
-		return nil, fmt.Errorf("%w: give it the secret of the webhook, or say insecure: true", ErrUnverified)
-	}
-	secret := bytes.Clone(cfg.Secret)
-	return func(r Request) (Event, error) {
+func gitHubSender() sender {
+	return sender{GitHub, newGitHub, signGitHub, "github", gitHubEvent, "the secret of the webhook"}
+}
+
+func newGitHub(cfg Config, _ Fetch) (Verifier, error) {
+	return func(_ context.Context, r Request) (Event, error) {
 		// Nothing of the body is parsed before this has passed.
-		if err := checkGitHub(secret, r); err != nil {
+		identity, err := checkGitHub(cfg.Secrets, r)
+		if err != nil {
 			return Event{}, err
 		}
-		return gitHubEventOf(r)
+		e, err := gitHubEventOf(r)
+		if identity != "" {
+			e.Identity = identity
+		}
+		return e, err
 	}, nil
 }
 
-func checkGitHub(secret []byte, r Request) error {
-	if len(secret) == 0 {
-		return nil
+// checkGitHub returns the identity of a signed request, "" when nothing has to be
+// signed.
+func checkGitHub(secrets []Secret, r Request) (identity string, err error) {
+	if len(secrets) > 0 && r.Header.Get(gitHubSignature) == "" && r.Header.Get(gitHubLegacy) != "" {
+		return "", refuse(ReasonUnsigned, "there is only a SHA-1 signature: send %s", gitHubSignature)
 	}
-	signature := r.Header.Get(gitHubSignature)
-	if signature == "" && r.Header.Get(gitHubLegacy) != "" {
-		return refuse(ReasonUnsigned, "there is only a SHA-1 signature: send %s", gitHubSignature)
-	}
-	if signature == "" {
-		return refuse(ReasonUnsigned, "the header %s is missing: give the webhook its secret at GitHub", gitHubSignature)
-	}
-	return checkMAC(signature, gitHubPrefix, secret, r.Body)
+	return checkBody(secrets, r.Header, gitHubSignature, gitHubPrefix, r.Body)
 }
 
 func gitHubEventOf(r Request) (Event, error) {
-	payload, err := gitHubPayload(r)
+	payload, err := jsonIn(r)
 	if err != nil {
+		return Event{}, err
+	}
+	if err := readShape(payload, nil, nil); err != nil {
 		return Event{}, err
 	}
 	header, err := keep(r.Header, gitHubHeaders)
@@ -77,10 +78,10 @@ func gitHubEventOf(r Request) (Event, error) {
 		return Event{}, err
 	}
 	e := Event{
-		Name:       header[gitHubEvent],
-		DeliveryID: header[gitHubDelivery],
-		Answer:     AnswerStored,
-		Header:     header,
+		Name:     header[gitHubEvent],
+		Identity: header[gitHubDelivery],
+		Answer:   AnswerStored,
+		Header:   header,
 	}
 	if e.Name == "" {
 		e.Name = gitHubName(payload)
@@ -94,31 +95,12 @@ func gitHubEventOf(r Request) (Event, error) {
 	return e, nil
 }
 
-// gitHubPayload returns the JSON object that was sent.
-func gitHubPayload(r Request) ([]byte, error) {
+// jsonIn returns the JSON that was sent, as it is or in a form; it is not parsed yet.
+func jsonIn(r Request) ([]byte, error) {
 	if len(r.Body) == 0 {
 		return nil, CheckJSON(r.Body)
 	}
-	payload, err := Payload(r.Header.Get("Content-Type"), r.Body)
-	if err != nil {
-		return nil, err
-	}
-	return payload, readShape(payload, nil, nil)
-}
-
-// keep returns those of the named headers that are there.
-func keep(from http.Header, names []string) (map[string]string, error) {
-	kept := make(map[string]string, len(names))
-	for _, name := range names {
-		value := from.Get(name)
-		if !isName(value) {
-			return nil, refuse(ReasonMalformed, "the header %s is longer than %d bytes or has control characters", name, maxName)
-		}
-		if value != "" {
-			kept[name] = value
-		}
-	}
-	return kept, nil
+	return plainPayload(r.Header.Get("Content-Type"), r.Body)
 }
 
 // gitHubName tells the event by the body where that is possible.
@@ -134,7 +116,7 @@ func gitHubName(body []byte) string {
 	}
 }
 
-func signGitHub(cfg Config, body []byte, _ time.Time) http.Header {
+func signGitHub(cfg Config, body []byte, _ time.Time) (http.Header, error) {
 	h := http.Header{}
 	h.Set("Content-Type", "application/json")
 	h.Set("User-Agent", "GitHub-Hookshot/sample")
@@ -142,8 +124,6 @@ func signGitHub(cfg Config, body []byte, _ time.Time) http.Header {
 	if name := gitHubName(body); name != "" {
 		h.Set(gitHubEvent, name)
 	}
-	if len(cfg.Secret) > 0 {
-		h.Set(gitHubSignature, gitHubPrefix+hex.EncodeToString(mac(cfg.Secret, body)))
-	}
-	return h
+	setMAC(h, gitHubSignature, gitHubPrefix, cfg.Secrets, body)
+	return h, nil
 }

@@ -1,6 +1,10 @@
 package trigger
 
-import "unicode/utf8"
+import (
+	"bytes"
+	"encoding/json"
+	"unicode/utf8"
+)
 
 // MaxDepth is how deep arrays and objects may be nested in a body. Senders stay
 // below 20. Functions give up much earlier than Go's own limit of 10,000:
@@ -35,6 +39,20 @@ func checkDocument(body []byte, value func(*scanner) error) error {
 	return nil
 }
 
+// readDocument is checkDocument for a value of a shape that the sender's requests
+// have. What is wrong with the bytes matters more than what is wrong with the
+// shape, and may come after it.
+func readDocument(body []byte, value func(*scanner) error) error {
+	err := checkDocument(body, value)
+	if err == nil {
+		return nil
+	}
+	if broken := CheckJSON(body); broken != nil {
+		return broken
+	}
+	return err
+}
+
 func invalidUTF8(body []byte) int {
 	for i := 0; i < len(body); {
 		r, size := utf8.DecodeRune(body[i:])
@@ -44,4 +62,13 @@ func invalidUTF8(body []byte) int {
 		i += size
 	}
 	return len(body)
+}
+
+// quote writes valid UTF-8 as a JSON string.
+func quote(text string) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(text) // a string can always be written, into memory
+	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'})
 }

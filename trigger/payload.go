@@ -2,19 +2,43 @@ package trigger
 
 import (
 	"bytes"
-	"net/url"
 	"strings"
 )
 
-// Payload returns the JSON that a function gets for a body of that content type:
-// the body itself for JSON, or when no content type is given; the field payload
-// of a form. Anything else is an *Error. Payload does not look inside the JSON:
-// that was checked when the request was verified.
-func Payload(contentType string, body []byte) ([]byte, error) {
+// Payload returns the JSON that a function gets for a stored body: what the form
+// of its event makes of it, see Event.Form. Anything else than JSON is an *Error.
+func Payload(form, contentType string, body []byte) ([]byte, error) {
+	name, argument, _ := strings.Cut(form, " ")
+	switch name {
+	case "":
+		return plainPayload(contentType, body)
+	case formFields:
+		return fieldsPayload(contentType, body)
+	case formCloudEvent:
+		return structuredPayload(body)
+	case formData:
+		return dataPayload(contentType, body), nil
+	case snsFormLambda, snsFormMessage, snsFormRaw, snsFormDelivered:
+		return snsPayload(form, body)
+	case formRecords:
+		return asRecords(body), nil
+	case formFirehose:
+		return firehosePayload(argument, body)
+	case formS3:
+		return s3Payload(body)
+	default:
+		return nil, refuse(ReasonMalformed, "the event has the form %q, which this version does not know: a newer one stored it", form)
+	}
+}
+
+// plainPayload is the body itself for JSON, or when no content type is given; the
+// field payload of a form. It does not look inside the JSON: that was checked
+// when the request was verified.
+func plainPayload(contentType string, body []byte) ([]byte, error) {
 	switch media := mediaType(contentType); {
 	case isJSON(media):
 		return body, nil
-	case media == "application/x-www-form-urlencoded":
+	case media == formType:
 		return formField(body, "payload")
 	default:
 		return nil, refuse(ReasonContentType, "the body is neither JSON nor a form: send it with Content-Type: application/json")
@@ -48,16 +72,35 @@ func formField(form []byte, name string) ([]byte, error) {
 		if field != nil {
 			return nil, refuse(ReasonMalformed, "the form has the field %q twice", name)
 		}
-		text, err := url.QueryUnescape(string(value))
-		if err != nil {
+		var ok bool
+		if field, ok = unescape(value, ' '); !ok {
 			return nil, refuse(ReasonMalformed, "the field %q of the form is not URL-encoded", name)
 		}
-		field = []byte(text)
 	}
 	if field == nil {
 		return nil, refuse(ReasonMalformed, "the form has no field %q: send JSON with Content-Type: application/json", name)
 	}
 	return field, nil
+}
+
+// unescape undoes percent-encoding; plus is what a plus stands for. It is
+// url.QueryUnescape or url.PathUnescape with one copy in place of three.
+func unescape(value []byte, plus byte) (text []byte, ok bool) {
+	text = make([]byte, 0, len(value)-min(len(value), 2*bytes.Count(value, []byte{'%'})))
+	for i := 0; i < len(value); i++ {
+		switch c := value[i]; {
+		case c == '+':
+			text = append(text, plus)
+		case c != '%':
+			text = append(text, c)
+		case i+2 >= len(value) || !isHex(value[i+1]) || !isHex(value[i+2]):
+			return nil, false
+		default:
+			text = append(text, byte(hexRune(value[i+1:i+3])))
+			i += 2
+		}
+	}
+	return text, true
 }
 
 // isField says whether key, URL-encoded, is name.
@@ -68,8 +111,8 @@ func isField(key []byte, name string) bool {
 	if len(key) > 3*len(name) {
 		return false
 	}
-	text, err := url.QueryUnescape(string(key))
-	return err == nil && text == name
+	text, ok := unescape(key, ' ')
+	return ok && string(text) == name
 }
 
 // Kind tells the sender by the shape of the body: GitHub for an object with ref

@@ -24,7 +24,7 @@ func TestPayload_ReturnsTheJSONOfABody(t *testing.T) {
 		"form, empty payload": {formType, "payload=", ""},
 	}
 	for name, c := range cases {
-		got, err := trigger.Payload(c.contentType, []byte(c.body))
+		got, err := trigger.Payload("", c.contentType, []byte(c.body))
 		if err != nil || string(got) != c.want {
 			t.Errorf("%s: got %q, %v, want %q", name, got, err, c.want)
 		}
@@ -35,7 +35,7 @@ func TestPayload_RefusesOtherContentTypes(t *testing.T) {
 	for _, contentType := range []string{
 		"text/plain", "text/json", "application/xml", "application/jsonp", "application/octet-stream", "multipart/form-data", "*/*", "x+json", ", application/json",
 	} {
-		_, err := trigger.Payload(contentType, []byte("{}"))
+		_, err := trigger.Payload("", contentType, []byte("{}"))
 		wantRefusal(t, err, trigger.ReasonContentType)
 	}
 }
@@ -43,7 +43,7 @@ func TestPayload_RefusesOtherContentTypes(t *testing.T) {
 func TestPayload_ReadsAFormWithManyFieldsWithoutKeepingThem(t *testing.T) {
 	many := []byte(strings.Repeat("a&", 1<<20) + "payload={}")
 	got := testing.AllocsPerRun(1, func() {
-		if _, err := trigger.Payload(formType, many); err != nil {
+		if _, err := trigger.Payload("", formType, many); err != nil {
 			t.Error(err)
 		}
 	})
@@ -60,7 +60,7 @@ func TestPayload_UndoesAnyForm(t *testing.T) {
 		}
 		want := rapid.String().Draw(t, "payload")
 		fields.Set("payload", want)
-		if got, err := trigger.Payload(formType, []byte(fields.Encode())); err != nil || string(got) != want {
+		if got, err := trigger.Payload("", formType, []byte(fields.Encode())); err != nil || string(got) != want {
 			t.Fatalf("got %q, %v, want %q", got, err, want)
 		}
 	})
@@ -108,7 +108,7 @@ func FuzzPayload(f *testing.F) {
 	f.Add("text/plain", []byte("payload"))
 	f.Fuzz(func(t *testing.T, contentType string, body []byte) {
 		before := bytes.Clone(body)
-		got, err := trigger.Payload(contentType, body)
+		got, err := trigger.Payload("", contentType, body)
 		if !bytes.Equal(body, before) {
 			t.Fatal("the body was changed")
 		}

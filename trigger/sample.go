@@ -2,69 +2,69 @@ package trigger
 
 import (
 	"crypto/rand"
-	_ "embed" // for the samples
+	"embed"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// sample is a body as a sender sends it. fresh returns pairs of what differs in
-// it from one request to the next, and what to put there.
-type sample struct {
-	body  string
-	fresh func(cfg Config, now time.Time) []string
-}
+//go:embed samples
+var samples embed.FS
 
-//go:embed samples/alexa.json
-var alexaBody string
-
-//go:embed samples/github.json
-var gitHubBody string
-
-// SampleSkillID is the skill id in Sample(Alexa).
-const SampleSkillID = "amzn1.ask.skill.5a3b1c0e-0000-4000-8000-000000000001"
-
-var alexaSample = sample{alexaBody, func(cfg Config, now time.Time) []string {
-	skill := SampleSkillID
-	if len(cfg.SkillIDs) > 0 {
-		skill = cfg.SkillIDs[0]
-	}
-	return []string{
-		SampleSkillID, skill,
-		"amzn1.echo-api.request.00000000-0000-4000-8000-000000000001", "amzn1.echo-api.request." + newGUID(),
-		"2026-11-02T08:30:00Z", now.UTC().Format(time.RFC3339),
-	}
-}}
-
-// A push gets a new head commit each time: bodies that are equal have the same
-// signature, and so look like one delivery sent again.
-var gitHubSample = sample{gitHubBody, func(_ Config, now time.Time) []string {
-	return []string{
-		"b7d1c94e5f6a8b90c1d2e3f4a5b6c7d8e9f0a1b2", randomHex(20),
-		"2026-11-02T08:30:00Z", now.UTC().Format(time.RFC3339),
-	}
-}}
+// What the samples have where every trigger gets something else.
+const (
+	SampleSkillID = "amzn1.ask.skill.5a3b1c0e-0000-4000-8000-000000000001" // of Alexa
+	SampleTopic   = "arn:aws:sns:eu-central-1:123456789012:uploads"        // of SNS
+)
 
 // Sample returns a body that a sender of that kind could send, always the same:
-// an IntentRequest for HelloIntent, or a push of two commits. It is nil for a
-// kind that does not exist.
+// an IntentRequest for HelloIntent, a push of two commits, or a notification of S3
+// about one object. It is nil for a kind that does not exist.
 func Sample(kind string) []byte {
 	s, err := senderOf(kind)
 	if err != nil {
 		return nil
 	}
-	return []byte(s.sample.body)
-}
-
-// SampleFor returns Sample(cfg.Kind) as the trigger of cfg would get it at the
-// time now: with its first skill id, and with ids that no earlier sample had.
-func SampleFor(cfg Config, now time.Time) []byte {
-	s, err := senderOf(cfg.Kind)
+	body, err := samples.ReadFile("samples/" + s.sample + ".json")
 	if err != nil {
 		return nil
 	}
-	r := strings.NewReplacer(s.sample.fresh(cfg, now)...)
-	return []byte(r.Replace(s.sample.body))
+	return body
+}
+
+// SampleFor returns Sample(cfg.Kind) as the trigger of cfg would get it at the
+// time now: with its first skill id or topic, and with ids that no earlier sample
+// had. A push has a new head commit too: bodies that are equal have the same
+// signature, and so look like one delivery sent again.
+func SampleFor(cfg Config, now time.Time) []byte {
+	body := Sample(cfg.Kind)
+	if m, err := readSNS(body); cfg.RawDelivery && err == nil {
+		body = []byte(m.message)
+	}
+	if body == nil {
+		return nil
+	}
+	r := strings.NewReplacer(
+		SampleSkillID, first(cfg.SkillIDs, SampleSkillID),
+		SampleTopic, first(cfg.Topics, SampleTopic),
+		"00000000-0000-4000-8000-000000000001", newGUID(),
+		"00000000000000000000000000000001", randomHex(16),
+		"b7d1c94e5f6a8b90c1d2e3f4a5b6c7d8e9f0a1b2", randomHex(20), // a commit
+		"0055AED6DCD90281E5", strings.ToUpper(randomHex(9)), // a sequencer of S3
+		"187A6C5D4E3F2A1B", strings.ToUpper(randomHex(8)), // and of MinIO
+		"2026-11-02T08:30:00Z", now.UTC().Format(time.RFC3339),
+		"1793608200000", strconv.FormatInt(now.UnixMilli(), 10),
+		"1793608200", strconv.FormatInt(now.Unix(), 10),
+	)
+	return []byte(r.Replace(string(body)))
+}
+
+func first(texts []string, otherwise string) string {
+	if len(texts) == 0 {
+		return otherwise
+	}
+	return texts[0]
 }
 
 // newGUID returns a random UUID of version 4 (RFC 9562).

@@ -1,9 +1,9 @@
 package trigger_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,16 +11,49 @@ import (
 	"github.com/funker-dispatch/funker-dispatch/trigger"
 )
 
-func TestSample_IsAcceptedByTheTriggerItIsFor(t *testing.T) {
-	alexa := trigger.Config{Kind: trigger.Alexa, SkillIDs: []string{trigger.SampleSkillID}, IDOnly: true}
-	for _, cfg := range []trigger.Config{alexa, gitHubConfig} {
-		body := trigger.Sample(cfg.Kind)
-		got, err := newVerifier(t, cfg)(trigger.Request{Header: sign(t, cfg, body), Body: body, Time: received})
-		if err != nil || got.DeliveryID == "" {
-			t.Errorf("%s: got %+v, %v", cfg.Kind, got, err)
+// A sample is what its trigger takes, new each time in what tells requests apart, and a repeat when it is sent again.
+func TestSampleFor_IsNewEachTimeAndAccepted(t *testing.T) {
+	now := time.Date(2031, 5, 6, 9, 8, 9, 0, time.FixedZone("", 7200))
+	var all []trigger.Config
+	for _, cfg := range everyKind() {
+		all = append(all, cfg, trigger.Config{Kind: cfg.Kind, Insecure: true, IDFrom: cfg.IDFrom, EventFrom: cfg.EventFrom})
+	}
+	raw := trigger.Config{Kind: trigger.SNS, Topics: []string{topic}, RawDelivery: true, User: "sns", Secrets: []trigger.Secret{[]byte(secret)}}
+	for _, cfg := range append(all, raw, gitLabConfig, signedWith(trigger.HMAC{Header: "X-Sig", Template: "{header:X-Id}.{timestamp:X-Time}.{body}"})) {
+		verify := newVerifier(t, cfg)
+		identities, bodies := map[string]bool{}, map[string]bool{}
+		for range 2 {
+			body := trigger.SampleFor(cfg, now)
+			header, err := trigger.Sign(cfg, body, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				got, err := verify(t.Context(), trigger.Request{Header: header, Body: body, Time: now})
+				if err != nil || got.Answer == trigger.AnswerControl {
+					t.Errorf("%s: got %+v, %v", cfg.Kind, got, err)
+				}
+				identities[got.Identity], bodies[string(body)] = true, true
+			}
+			if text := string(body); strings.Contains(text, "2026-11-02T08:30:00Z") || strings.Contains(text, "1793608") || !strings.Contains(text, "2031-05-06T07:08:09Z") && !strings.Contains(text, strconv.FormatInt(now.Unix(), 10)) {
+				t.Errorf("%s: the sample is not of now: %s", cfg.Kind, body)
+			}
 		}
-		if kind := trigger.Kind(body); kind != cfg.Kind {
-			t.Errorf("got kind %q, want %q", kind, cfg.Kind)
+		if len(identities) != 2 || identities[""] || len(bodies) != 2 {
+			t.Errorf("%s: two samples have the identities %v", cfg.Kind, identities)
+		}
+	}
+}
+
+func TestKind_TellsSamplesOfAlexaAndGitHub(t *testing.T) {
+	for _, kind := range []string{trigger.Alexa, trigger.GitHub} {
+		if got := trigger.Kind(trigger.Sample(kind)); got != kind {
+			t.Errorf("the sample of %s is taken for one of %q", kind, got)
+		}
+	}
+	for _, kind := range []string{trigger.StandardWebhooks, trigger.Stripe, trigger.Slack, trigger.SNS, trigger.CloudEvents, trigger.MinIO} {
+		if got := trigger.Kind(trigger.Sample(kind)); got != "" {
+			t.Errorf("the sample of %s is taken for one of %q", kind, got)
 		}
 	}
 }
@@ -50,25 +83,6 @@ func TestSample_BelongsToTheCaller(t *testing.T) {
 	clear(trigger.Sample(trigger.Alexa))
 	if body := trigger.Sample(trigger.Alexa); !json.Valid(body) {
 		t.Errorf("another caller changed the sample: %.20q", body)
-	}
-}
-
-func TestSampleFor_IsNewEachTimeAndForThatSkill(t *testing.T) {
-	for _, cfg := range []trigger.Config{alexaConfig, gitHubConfig, {Kind: trigger.Alexa, Insecure: true}} {
-		verify := newVerifier(t, cfg)
-		now := time.Date(2031, 5, 6, 9, 8, 9, 0, time.FixedZone("", 7200))
-		first, second := trigger.SampleFor(cfg, now), trigger.SampleFor(cfg, now)
-		if bytes.Equal(first, second) {
-			t.Errorf("%s: two samples are equal", cfg.Kind)
-		}
-		if !bytes.Contains(first, []byte("2031-05-06T07:08:09Z")) {
-			t.Errorf("%s: the time is not in the sample", cfg.Kind)
-		}
-		for _, body := range [][]byte{first, second} {
-			if _, err := verify(trigger.Request{Header: sign(t, cfg, body), Body: body, Time: now}); err != nil {
-				t.Errorf("%s: %v", cfg.Kind, err)
-			}
-		}
 	}
 }
 

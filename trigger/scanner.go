@@ -2,9 +2,10 @@ package trigger
 
 // scanner reads JSON that is known to be UTF-8, in one pass and without copies.
 type scanner struct {
-	data  []byte
-	pos   int
-	depth int
+	data    []byte
+	pos     int
+	depth   int
+	decoded []byte // what unescape returned last
 }
 
 func (s *scanner) syntax() error {
@@ -43,7 +44,7 @@ func (s *scanner) value() error {
 	case '{':
 		return s.object(nil)
 	case '[':
-		return s.array()
+		return s.elements(nil)
 	case 't':
 		return s.literal("true")
 	case 'f':
@@ -84,7 +85,8 @@ func (s *scanner) object(member func(key []byte) error) error {
 	}
 }
 
-func (s *scanner) array() error {
+// elements takes an array. It calls take for each element, to take it; nil takes any.
+func (s *scanner) elements(take func() error) error {
 	if err := s.enter('['); err != nil {
 		return err
 	}
@@ -93,7 +95,13 @@ func (s *scanner) array() error {
 		return nil
 	}
 	for {
-		if err := s.value(); err != nil {
+		var err error
+		if take == nil {
+			err = s.value()
+		} else {
+			err = take()
+		}
+		if err != nil {
 			return err
 		}
 		if more, err := s.more(']'); !more {
@@ -102,9 +110,12 @@ func (s *scanner) array() error {
 	}
 }
 
+// kinds of values, by how they open.
+var kinds = [256]string{'{': "object", '[': "array"}
+
 func (s *scanner) enter(open byte) error {
 	if s.next() != open {
-		return s.syntax()
+		return refuse(ReasonMalformed, "there must be a JSON %s at byte %d", kinds[open], s.pos)
 	}
 	if s.depth == MaxDepth {
 		return refuse(ReasonDepth, "the body is nested deeper than %d levels", MaxDepth)

@@ -1,10 +1,14 @@
 package trigger_test
 
 import (
+	"crypto/hmac"
 	"errors"
+	"hash"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,13 +23,13 @@ const (
 
 var (
 	alexaConfig  = trigger.Config{Kind: trigger.Alexa, SkillIDs: []string{skill}, IDOnly: true}
-	gitHubConfig = trigger.Config{Kind: trigger.GitHub, Secret: []byte(secret)}
+	gitHubConfig = trigger.Config{Kind: trigger.GitHub, Secrets: []trigger.Secret{[]byte(secret)}}
 	received     = time.Date(2026, 11, 2, 8, 30, 1, 0, time.UTC)
 )
 
 func newVerifier(t testing.TB, cfg trigger.Config) trigger.Verifier {
 	t.Helper()
-	verify, err := trigger.New(cfg)
+	verify, err := trigger.New(cfg, noFetch)
 	if err != nil {
 		t.Fatalf("New(%s): %v", cfg.Kind, err)
 	}
@@ -39,6 +43,24 @@ func sign(t testing.TB, cfg trigger.Config, body []byte) http.Header {
 		t.Fatalf("Sign(%s): %v", cfg.Kind, err)
 	}
 	return header
+}
+
+// hmacOf is the HMAC of some parts, one after the other, written against the senders' documentation and not against the package.
+func hmacOf(algorithm func() hash.Hash, key string, parts ...string) []byte {
+	h := hmac.New(algorithm, []byte(key))
+	h.Write([]byte(strings.Join(parts, "")))
+	return h.Sum(nil)
+}
+
+// wantHidden looks for secrets, or parts that would help to guess them, in an error.
+func wantHidden(t testing.TB, err error, hidden ...string) {
+	t.Helper()
+	text := strings.ToLower(err.Error())
+	for _, h := range hidden {
+		if strings.Contains(text, strings.ToLower(h)) {
+			t.Errorf("the error discloses %q: %v", h, err)
+		}
+	}
 }
 
 // reasonOf returns the reason of a refusal, and fails the test when err is none.
@@ -85,28 +107,88 @@ func extraFiles(t testing.TB, variable, pattern string) map[string][]byte {
 	return files
 }
 
+// everyKind is a trigger of each kind that takes what Sign makes for it.
+func everyKind() []trigger.Config {
+	var all []trigger.Config
+	for _, kind := range trigger.Kinds() {
+		all = append(all, trigger.Config{
+			Kind: kind, Secrets: []trigger.Secret{[]byte(keyText)}, TestSecrets: []trigger.Secret{[]byte(secret)},
+			SkillIDs: []string{skill}, Topics: []string{topic}, IDFrom: "/id", EventFrom: "/type",
+		})
+	}
+	return all
+}
+
+func TestNew_EveryKindNeedsAProofOrSaysThatItHasNone(t *testing.T) {
+	for _, cfg := range everyKind() {
+		_, err := trigger.New(trigger.Config{Kind: cfg.Kind}, noFetch)
+		if !errors.Is(err, trigger.ErrUnverified) || !strings.Contains(err.Error(), "or say insecure: true") {
+			t.Errorf("%s with nothing: %v", cfg.Kind, err)
+		}
+		if _, err := trigger.New(trigger.Config{Kind: cfg.Kind, Insecure: true}, noFetch); err != nil {
+			t.Errorf("%s that is insecure: %v", cfg.Kind, err)
+		}
+		for _, insecure := range []bool{false, true} {
+			empty := cfg
+			empty.Secrets, empty.Insecure = append(slices.Clone(cfg.Secrets), nil), insecure
+			if verify, err := trigger.New(empty, noFetch); !errors.Is(err, trigger.ErrUnverified) || verify != nil || strings.Contains(err.Error(), keyText) {
+				t.Errorf("%s with an empty secret: %v", cfg.Kind, err)
+			}
+		}
+	}
+	cfg := gitLabConfig
+	cfg.SigningSecrets = append(slices.Clone(cfg.SigningSecrets), nil)
+	if _, err := trigger.New(cfg, noFetch); err == nil {
+		t.Error("GitLab takes an empty signing token")
+	}
+}
+
+var proofs = regexp.MustCompile(`(?i)authorization|signature|token|api-key|access-key|^webhook-(id|timestamp)$|x-slack-request-timestamp`)
+
+func TestVerify_RefusesAProofThatIsThereTwice(t *testing.T) {
+	for _, cfg := range everyKind() {
+		body := trigger.SampleFor(cfg, received)
+		verify, found := newVerifier(t, cfg), 0
+		for name := range sign(t, cfg, body) {
+			if !proofs.MatchString(name) {
+				continue
+			}
+			found++
+			for _, second := range []string{"", "x", sign(t, cfg, body).Get(name)} {
+				header := sign(t, cfg, body)
+				header.Add(name, second)
+				_, err := verify(t.Context(), trigger.Request{Header: header, Body: body, Time: received})
+				wantRefusal(t, err, trigger.ReasonForged)
+			}
+		}
+		if found == 0 {
+			t.Errorf("%s: no header with a proof", cfg.Kind)
+		}
+	}
+}
+
 func TestNew_FailsClosedWhenNothingVerifies(t *testing.T) {
 	cases := map[string]struct {
 		cfg        trigger.Config
 		unverified bool
 	}{
 		"alexa with nothing":            {trigger.Config{Kind: trigger.Alexa}, true},
-		"alexa with a secret only":      {trigger.Config{Kind: trigger.Alexa, Secret: []byte(secret)}, true},
+		"alexa with a secret only":      {trigger.Config{Kind: trigger.Alexa, Secrets: []trigger.Secret{[]byte(secret)}}, true},
 		"alexa id-only without an id":   {trigger.Config{Kind: trigger.Alexa, IDOnly: true}, true},
 		"alexa id without id-only":      {trigger.Config{Kind: trigger.Alexa, SkillIDs: []string{skill}}, true},
 		"alexa with an empty id":        {trigger.Config{Kind: trigger.Alexa, IDOnly: true, SkillIDs: []string{skill, ""}}, false},
 		"insecure with an empty id":     {trigger.Config{Kind: trigger.Alexa, Insecure: true, SkillIDs: []string{""}}, false},
 		"github with nothing":           {trigger.Config{Kind: trigger.GitHub}, true},
-		"github with an empty secret":   {trigger.Config{Kind: trigger.GitHub, Secret: []byte{}}, true},
+		"github with an empty secret":   {trigger.Config{Kind: trigger.GitHub, Secrets: []trigger.Secret{{}}}, true},
 		"github with a skill id":        {trigger.Config{Kind: trigger.GitHub, SkillIDs: []string{skill}, IDOnly: true}, true},
 		"no kind":                       {trigger.Config{Insecure: true}, false},
-		"unknown kind":                  {trigger.Config{Kind: "gitlab", Secret: []byte(secret)}, false},
-		"a kind in other letters":       {trigger.Config{Kind: "GitHub", Secret: []byte(secret)}, false},
+		"unknown kind":                  {trigger.Config{Kind: "gitlob", Secrets: []trigger.Secret{[]byte(secret)}}, false},
+		"a kind in other letters":       {trigger.Config{Kind: "GitHub", Secrets: []trigger.Secret{[]byte(secret)}}, false},
 		"unknown kind, although unsafe": {trigger.Config{Kind: "x", Insecure: true}, false},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			verify, err := trigger.New(c.cfg)
+			verify, err := trigger.New(c.cfg, nil)
 			if err == nil || verify != nil {
 				t.Fatalf("got a verifier and error %v, want only an error", err)
 			}
@@ -123,28 +205,28 @@ func TestNew_FailsClosedWhenNothingVerifies(t *testing.T) {
 func TestNew_InsecureNeverSwitchesOffAConfiguredCheck(t *testing.T) {
 	cfg := gitHubConfig
 	cfg.Insecure = true
-	_, err := newVerifier(t, cfg)(trigger.Request{Body: trigger.Sample(trigger.GitHub)})
+	_, err := newVerifier(t, cfg)(t.Context(), trigger.Request{Body: trigger.Sample(trigger.GitHub)})
 	wantRefusal(t, err, trigger.ReasonUnsigned)
 
 	cfg = trigger.Config{Kind: trigger.Alexa, SkillIDs: []string{skill}, Insecure: true}
-	_, err = newVerifier(t, cfg)(trigger.Request{Body: trigger.Sample(trigger.Alexa)})
+	_, err = newVerifier(t, cfg)(t.Context(), trigger.Request{Body: trigger.Sample(trigger.Alexa)})
 	wantRefusal(t, err, trigger.ReasonWrongSkill)
 }
 
 func TestNew_KeepsItsOwnCopyOfTheConfig(t *testing.T) {
-	cfg := trigger.Config{Kind: trigger.GitHub, Secret: []byte(secret)}
+	cfg := trigger.Config{Kind: trigger.GitHub, Secrets: []trigger.Secret{[]byte(secret)}}
 	body := trigger.Sample(cfg.Kind)
 	header := sign(t, cfg, body)
 	verify := newVerifier(t, cfg)
-	clear(cfg.Secret)
-	if _, err := verify(trigger.Request{Header: header, Body: body}); err != nil {
+	clear(cfg.Secrets[0])
+	if _, err := verify(t.Context(), trigger.Request{Header: header, Body: body}); err != nil {
 		t.Errorf("after the caller cleared its secret: %v", err)
 	}
 
 	cfg = trigger.Config{Kind: trigger.Alexa, SkillIDs: []string{trigger.SampleSkillID}, IDOnly: true}
 	verify = newVerifier(t, cfg)
 	cfg.SkillIDs[0] = "another"
-	if _, err := verify(trigger.Request{Body: trigger.Sample(cfg.Kind)}); err != nil {
+	if _, err := verify(t.Context(), trigger.Request{Body: trigger.Sample(cfg.Kind)}); err != nil {
 		t.Errorf("after the caller changed its skill ids: %v", err)
 	}
 }

@@ -7,21 +7,28 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/funker-dispatch/funker-dispatch/deploy"
+	"github.com/funker-dispatch/funker-dispatch/funker"
 	"github.com/funker-dispatch/funker-dispatch/queue"
 )
 
-// attempt runs one event or call: task, dial, call, log line. A task that provably did not start the function costs
-// nothing: the next one is tried.
-func (w *Worker) attempt(kill context.Context, t *tasks, e *queue.Event) queue.Result {
+// attempt runs one event or call: payload, invoke, log line.
+func (w *Worker) attempt(kill context.Context, fn *deploy.Function, e *queue.Event, invoke func(payload []byte) queue.Result) queue.Result {
 	start := time.Now()
-	ctx, cancel := context.WithDeadline(kill, deadline(start, t.function.Timeout, e.Deadline))
-	defer cancel()
-	r := w.invoke(ctx, t, e)
-	if kill.Err() != nil && r.Outcome != queue.OutcomeOK {
+	var r queue.Result
+	if payload, err := w.Payload(e, fn); err == nil {
+		r = invoke(payload)
+	} else {
+		r = queue.Result{Outcome: queue.OutcomeFailed, Code: queue.CodeBadPayload, Message: err.Error(), Final: true}
+	}
+	if r.Code == queue.CodeTimeout {
+		r.Message = fmt.Sprintf("no answer within %s", deadline(start, fn.Timeout, e.Deadline).Sub(start).Round(time.Millisecond))
+	}
+	if kill.Err() != nil && r.Outcome != queue.OutcomeOK && r.Outcome != queue.OutcomeNotStarted {
 		r.Outcome, r.Code, r.Message = queue.OutcomeInterrupted, queue.CodeStopping, errStopping.Error()
 	}
 	r.Duration = time.Since(start)
-	w.line(ctx, e, r)
+	w.line(e, r)
 	return r
 }
 
@@ -33,37 +40,47 @@ func deadline(start time.Time, timeout time.Duration, caller time.Time) time.Tim
 	return d
 }
 
-func (w *Worker) invoke(ctx context.Context, t *tasks, e *queue.Event) queue.Result {
-	payload, err := w.Payload(e.ContentType, e.Body)
-	if err != nil {
-		return queue.Result{Outcome: queue.OutcomeFailed, Code: queue.CodeBadPayload, Message: err.Error()}
-	}
-	var tried map[*task]bool
-	var last error
-	for {
-		chosen, err := t.acquire(ctx, tried)
-		if err != nil {
-			return noTask(t.function.Name, err, last)
+// share runs one event or call on whichever task of a pool is idle. A task that provably did not start the function costs
+// nothing: the next one is tried.
+func (w *Worker) share(kill context.Context, fn *deploy.Function, pool *tasks, e *queue.Event) queue.Result {
+	ctx, cancel := context.WithDeadline(kill, deadline(time.Now(), fn.Timeout, e.Deadline))
+	defer cancel()
+	return w.attempt(kill, fn, e, func(payload []byte) queue.Result {
+		var tried map[*task]bool
+		var last error
+		for {
+			chosen, err := pool.acquire(ctx, fn, tried)
+			if err != nil {
+				return noTask(fn.Name, err, last)
+			}
+			reply, err := w.Client.Call(ctx, chosen.address, payload)
+			pool.release(chosen, neverStarted(err))
+			if err == nil {
+				return queue.Result{Outcome: queue.OutcomeOK, Reply: reply}
+			}
+			if !neverStarted(err) || ctx.Err() != nil {
+				return classify(err)
+			}
+			if tried == nil {
+				tried = map[*task]bool{}
+			}
+			tried[chosen], last = true, err
 		}
-		reply, err := w.Client.Call(ctx, chosen.address, payload)
-		t.release(chosen, neverStarted(err))
-		if err == nil {
-			return queue.Result{Outcome: queue.OutcomeOK, Reply: reply}
-		}
-		if !neverStarted(err) || ctx.Err() != nil {
-			return classify(err)
-		}
-		if tried == nil {
-			tried = map[*task]bool{}
-		}
-		tried[chosen], last = true, err
-	}
+	})
 }
 
 func noTask(function string, err, last error) queue.Result {
 	if last != nil && errors.Is(err, errNoTask) {
 		err = last
 	}
+	if errors.Is(err, funker.ErrNoPorts) {
+		return noPorts(function, err)
+	}
+	return notStarted(function, err)
+}
+
+// notStarted is the result of a call that no task took.
+func notStarted(function string, err error) queue.Result {
 	return queue.Result{
 		Outcome: queue.OutcomeNotStarted, Code: queue.CodeNoTask,
 		Message: fmt.Sprintf("no task of function %s takes the call: %v", function, err),
@@ -71,9 +88,11 @@ func noTask(function string, err, last error) queue.Result {
 }
 
 // line is the one line of an attempt.
-func (w *Worker) line(ctx context.Context, e *queue.Event, r queue.Result) {
-	level := slog.LevelDebug
-	if r.Outcome != queue.OutcomeOK {
+func (w *Worker) line(e *queue.Event, r queue.Result) {
+	ctx, level := context.Background(), slog.LevelDebug
+	switch {
+	case r.Outcome == queue.OutcomeOK, r.Outcome == queue.OutcomeNotStarted && r.Last: // a task that ends is no news
+	default:
 		level = slog.LevelWarn
 	}
 	if !w.Log.Enabled(ctx, level) {

@@ -47,10 +47,10 @@ func lookupHost(ctx context.Context, name string) ([]string, error) {
 
 // tasks hands out the tasks of one function, each to as many callers at a time as it takes connections.
 type tasks struct {
-	function *deploy.Function
-	lookup   Lookup
-	mu       sync.Mutex
-	known    []*task // fixed addresses, or those that DNS named and that are in use or bad
+	lookup Lookup
+	mu     sync.Mutex
+	known  []*task          // fixed addresses, or those that DNS named and that are in use or bad
+	of     *deploy.Function // whose fixed addresses are known
 }
 
 type task struct {
@@ -60,30 +60,31 @@ type task struct {
 	gone    bool      // no lookup names it any more
 }
 
-func newTasks(fn *deploy.Function, lookup Lookup) *tasks {
-	t := &tasks{function: fn, lookup: lookup}
-	for _, a := range fn.Addresses {
-		t.known = append(t.known, &task{address: a})
-	}
-	return t
-}
+func newTasks(lookup Lookup) *tasks { return &tasks{lookup: lookup} }
 
 var errNoTask = errors.New("no task takes the connection")
 
 // acquire returns an idle task that is not in tried, the ones that refused lately last. It returns errNoTask.
-func (t *tasks) acquire(ctx context.Context, tried map[*task]bool) (*task, error) {
-	if len(t.function.Addresses) == 0 {
-		addresses, err := t.lookup(ctx, t.function.Name)
-		if err != nil {
+func (t *tasks) acquire(ctx context.Context, fn *deploy.Function, tried map[*task]bool) (*task, error) {
+	var found []string
+	if len(fn.Addresses) == 0 {
+		var err error
+		if found, err = t.lookup(ctx, fn.Name); err != nil {
 			return nil, fmt.Errorf("%w: %w", errNoTask, err)
 		}
-		t.learn(addresses)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	switch {
+	case found != nil:
+		t.learn(found)
+	case t.of != fn:
+		t.learn(fn.Addresses)
+		t.of = fn
+	}
 	var best *task
 	for _, c := range t.known {
-		if !c.gone && c.busy < t.function.Concurrency && !tried[c] && (best == nil || better(c, best)) {
+		if !c.gone && c.busy < fn.Concurrency && !tried[c] && (best == nil || better(c, best)) {
 			best = c
 		}
 	}
@@ -103,10 +104,8 @@ func better(a, b *task) bool {
 	return a.busy < b.busy
 }
 
-// learn takes over what a lookup found. A task that is gone stays while it is busy.
+// learn takes over the addresses. A task that is gone stays while it is busy. It is called with the lock.
 func (t *tasks) learn(addresses []string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	old := make(map[string]*task, len(t.known))
 	for _, k := range t.known {
 		old[k.address] = k

@@ -1,33 +1,45 @@
 // Package worker takes work from the queue and calls the functions' tasks. It pulls only what an idle task can take at
 // once, so no task ever gets more connections than it has slots, and too much load makes the queue longer.
+//
+// Where something watches the tasks of this node, slots follow them: each living task has slots of its own, bound to its
+// address, from its start to the moment in which it is told to stop. A one-shot task has one, which is used once.
+// Otherwise the slots of a function share the tasks that its fixed addresses or DNS name.
 package worker
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"os"
 	"sync"
+	"time"
 
 	"github.com/funker-dispatch/funker-dispatch/deploy"
 	"github.com/funker-dispatch/funker-dispatch/funker"
 	"github.com/funker-dispatch/funker-dispatch/queue"
 )
 
+// Watch tells update the tasks of this node, all of them at once and again after each change, or why they are not
+// known, until ctx ends. It calls update from one goroutine.
+type Watch func(ctx context.Context, update func(tasks []deploy.Task, err error))
+
 // Options of New. The zero value of a field means its default.
 type Options struct {
 	Queue   *queue.Queue    // required
-	Catalog *deploy.Catalog // required
-	// Payload makes the JSON that a function gets from the stored body; required.
-	Payload func(contentType string, body []byte) ([]byte, error)
-	Lookup  Lookup        // finds the tasks of a function without fixed addresses; LookupDNS
-	Client  funker.Client // its zero value is fine; replies are limited to queue.MaxBody
+	Catalog *deploy.Catalog // required; may change while the worker runs
+	// Payload makes the JSON that a function gets from a stored event; required.
+	Payload func(*queue.Event, *deploy.Function) ([]byte, error)
+	Watch   Watch         // finds the tasks of functions without fixed addresses; nil: Lookup does
+	Lookup  Lookup        // LookupDNS
+	Client  funker.Client // its zero value is fine; replies are limited to queue.MaxMessage
+	Node    string        // name of this node, for people; its host name
 	Log     *slog.Logger  // slog.Default
 }
 
 // Worker calls functions.
 type Worker struct {
 	Options
+	ready chan struct{}
 }
 
 // New returns a worker that does nothing until Run.
@@ -36,59 +48,75 @@ func New(o Options) *Worker {
 		o.Lookup = LookupDNS
 	}
 	if o.Client.MaxReply == 0 {
-		o.Client.MaxReply = queue.MaxBody
+		o.Client.MaxReply = queue.MaxMessage
+	}
+	if o.Node == "" {
+		o.Node, _ = os.Hostname() // without one it is "unknown"
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &Worker{o}
+	return &Worker{o, make(chan struct{})}
 }
+
+// Ready is closed when callers know of every function that Run serves at its start.
+func (w *Worker) Ready() <-chan struct{} { return w.ready }
 
 // errStopping ends the calls that still run when the grace period is over.
 var errStopping = errors.New("the worker is stopping")
 
-// Run works until ctx is cancelled. Then it pulls no more, lets what runs finish until kill is cancelled too, hands
-// back the rest, and returns nil.
+// Run works until ctx is cancelled; it is called once. It follows the manifest and the tasks. In the end it pulls no
+// more, lets what runs finish until kill is cancelled too, hands back the rest, and returns nil.
 func (w *Worker) Run(ctx, kill context.Context) error {
-	var feeds []*queue.Feed
-	defer func() {
-		for _, f := range feeds {
-			f.Close()
-		}
-	}()
-	var slots sync.WaitGroup
-	defer slots.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for _, fn := range w.Catalog.Manifest().Functions {
-		feed, err := w.Queue.Feed(fn.Name)
-		if err != nil {
-			return fmt.Errorf("open work of %s: %w", fn.Name, err)
+	c := newCrew(ctx, kill, w)
+	w.warnOfPorts()
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	sights := w.watch(ctx, &watching)
+	c.arrange(w.Catalog.Manifest(), sight{})
+	close(w.ready)
+	w.Log.Info("worker ready", "functions", len(c.runners), "node", w.Node)
+	ticker := time.NewTicker(queue.HeartbeatTime)
+	defer ticker.Stop()
+	for last := (sight{}); ctx.Err() == nil; {
+		changed := w.Catalog.Changed()
+		c.arrange(w.Catalog.Manifest(), last)
+		c.beat()
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case last = <-sights:
+			c.tell(last)
+		case <-ticker.C:
 		}
-		feeds = append(feeds, feed)
-		w.start(ctx, kill, &slots, feed, fn)
 	}
-	w.Log.Info("worker ready", "functions", len(feeds))
-	<-ctx.Done()
-	for _, f := range feeds {
-		if err := f.Withdraw(); err != nil {
-			w.Log.Warn("worker stopping", "error", err)
-		}
-	}
-	slots.Wait()
+	c.stop()
 	w.Log.Info("worker stopped")
 	return nil
 }
 
-// start runs the slots of one function.
-func (w *Worker) start(ctx, kill context.Context, slots *sync.WaitGroup, feed *queue.Feed, fn *deploy.Function) {
-	tasks := newTasks(fn, w.Lookup)
-	for range fn.Slots() {
-		slots.Go(func() {
-			err := feed.Slot(ctx, func(e *queue.Event) queue.Result { return w.attempt(kill, tasks, e) })
-			if err != nil {
-				w.Log.Error("slot ended", "function", fn.Name, "error", err)
-			}
-		})
+// sight is what is known of the tasks of this node.
+type sight struct {
+	tasks []deploy.Task
+	err   error // why nothing is known
+}
+
+// watch returns the newest sight; older ones that nobody took are dropped.
+func (w *Worker) watch(ctx context.Context, watching *sync.WaitGroup) <-chan sight {
+	sights := make(chan sight, 1)
+	if w.Watch == nil {
+		return sights
 	}
+	watching.Go(func() {
+		w.Watch(ctx, func(tasks []deploy.Task, err error) {
+			select {
+			case <-sights:
+			default:
+			}
+			sights <- sight{tasks, err}
+		})
+	})
+	return sights
 }

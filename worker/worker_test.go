@@ -84,8 +84,14 @@ func function(name string, addresses ...string) *deploy.Function {
 // start runs a worker for the functions on a queue of its own; stop ends it.
 func start(t *testing.T, functions ...*deploy.Function) (q *queue.Queue, stop func()) {
 	t.Helper()
+	return startWith(t, queue.Options{}, functions...)
+}
+
+func startWith(t *testing.T, o queue.Options, functions ...*deploy.Function) (q *queue.Queue, stop func()) {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	q, err := queue.Open(t.Context(), queue.Options{Dir: t.TempDir(), Log: log})
+	o.Dir, o.Log = t.TempDir(), log
+	q, err := queue.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,13 +101,13 @@ func start(t *testing.T, functions ...*deploy.Function) (q *queue.Queue, stop fu
 		}
 	})
 	for _, f := range functions {
-		if err := q.AddFunction(t.Context(), f.Name); err != nil {
+		if err := q.AddFunction(t.Context(), f.Name, queue.Retry{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	w := New(Options{
 		Queue: q, Catalog: deploy.NewCatalog(&deploy.Manifest{Functions: functions}), Log: log,
-		Payload: func(_ string, body []byte) ([]byte, error) { return body, nil },
+		Payload: func(e *queue.Event, _ *deploy.Function) ([]byte, error) { return e.Body, nil },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -121,14 +127,14 @@ func start(t *testing.T, functions ...*deploy.Function) (q *queue.Queue, stop fu
 }
 
 // waitForWorker calls until presence is known; a function that answers no_task is present too.
-func waitForWorker(t *testing.T, q *queue.Queue, functions []*deploy.Function) {
+func waitForWorker(t testing.TB, q *queue.Queue, functions []*deploy.Function) {
 	t.Helper()
 	for _, f := range functions {
 		within(t, "worker is there", func() bool { return q.Present(f.Name) })
 	}
 }
 
-func within(t *testing.T, what string, condition func() bool) {
+func within(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -207,6 +213,10 @@ func TestWorker_EveryWayOfFailingHasItsCode(t *testing.T) {
 		if _, got := call(t, q, f.Name); got != code {
 			t.Errorf("%s: got %q, want %q", f.Name, got, code)
 		}
+	}
+	_, err := q.Call(t.Context(), &queue.Event{Source: "test", Function: slow.Name, Body: []byte("1")})
+	if err == nil || !strings.Contains(err.Error(), "no answer within 100ms") {
+		t.Errorf("got %v, want how long it was waited for", err)
 	}
 }
 

@@ -23,6 +23,7 @@ NATS JetStream, and calls your functions: containers that take JSON on TCP port 
 Start with:  funker-dispatch demo
 
 Every flag can also be set by an environment variable: --nats-listen is FUNKER_NATS_LISTEN.`,
+		Version:      version,
 		SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if err := fromEnv(cmd.Flags()); err != nil {
@@ -31,13 +32,14 @@ Every flag can also be set by an environment variable: --nats-listen is FUNKER_N
 			*started = true
 			return nil
 		},
-		Args: cobra.NoArgs,
+		Args: takesCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate(buildInfo().String())
 	root.PersistentFlags().String("log-level", "info", "what to log: debug, info, warn, error")
 	root.PersistentFlags().String("log-format", "text", "how to log: text, json")
-	root.AddCommand(serveCommand(), workerCommand(), demoCommand(), invokeCommand(), eventsCommand(), functionCommand(),
-		signCommand(), benchCommand(), versionCommand())
+	root.AddCommand(serveCommand(), workerCommand(), applyCommand(), functionsCommand(), triggersCommand(), demoCommand(), invokeCommand(), eventsCommand(), deadCommand(), statsCommand(), functionCommand(),
+		verifyCommand(), backupCommand(), restoreCommand(), signCommand(), benchCommand(), healthcheckCommand(), versionCommand(), pipeCommand())
 	return root
 }
 
@@ -47,7 +49,7 @@ func fromEnv(flags *pflag.FlagSet) error {
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := "FUNKER_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		value, ok := os.LookupEnv(name)
-		if !ok || f.Changed || f.Name == "help" || err != nil {
+		if !ok || f.Changed || f.Name == "help" || f.Name == "version" || err != nil {
 			return
 		}
 		if e := flags.Set(f.Name, value); e != nil {
@@ -106,6 +108,9 @@ func printJSON(w io.Writer, v any) error {
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }
+
+// printList prints an empty list as [], not as null.
+func printList[T any](w io.Writer, list []T) error { return printJSON(w, append([]T{}, list...)) }
 
 // readData reads the value of -d: JSON itself, @FILE, or @- for standard input.
 func readData(cmd *cobra.Command, data string) ([]byte, error) {

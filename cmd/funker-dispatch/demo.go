@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,8 +28,8 @@ func demoCommand() *cobra.Command {
 	var keep bool
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Run a gateway with three functions on free ports, send it an Alexa request and a GitHub push, and show what happens",
-		Args:  cobra.NoArgs,
+		Short: "Run a gateway with three functions on free ports, and show calls, events, retries, dead letters and replays",
+		Args:  takes(),
 	}
 	cmd.Flags().BoolVar(&keep, "keep", false, "leave it running, to play with")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -50,10 +51,24 @@ type demo struct {
 	manifest     *deploy.Manifest
 	gateway      *gateway
 	stopFunction map[string]func() error
+	failing      atomic.Int32 // how many calls of CommitFetch fail from now on
 }
 
-// demoFunctions are the functions of the demo and the samples that answer as them.
-var demoFunctions = []struct{ name, sample string }{{"HelloIntent", "hello"}, {"HostnameIntent", "hostname"}, {"CommitFetch", "commits"}}
+// demoFunctions are the functions of the demo, the samples that answer as them, and their settings.
+var demoFunctions = []struct{ name, sample, settings string }{
+	{"HelloIntent", "hello", ""}, {"HostnameIntent", "hostname", ""},
+	{"CommitFetch", "commits", ", retry: {attempts: 2, initial: 200ms}"},
+}
+
+// moody is CommitFetch: it fails as long as the demo wants it to.
+func (d *demo) moody(fn function) function {
+	return func(ctx context.Context, in json.RawMessage) (any, error) {
+		if d.failing.Add(-1) >= 0 {
+			return nil, errors.New("the database is locked")
+		}
+		return fn(ctx, in)
+	}
+}
 
 func (d *demo) run(ctx context.Context) (err error) {
 	defer func() {
@@ -84,8 +99,12 @@ func (d *demo) build(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("listen for %s: %w", f.name, err)
 		}
-		d.start(f.name, l, samples[f.sample])
-		fmt.Fprintf(&functions, "  %s: {addresses: [\"%s\"], concurrency: 4}\n", f.name, l.Addr())
+		fn := samples[f.sample]
+		if f.sample == "commits" {
+			fn = d.moody(fn)
+		}
+		d.start(f.name, l, fn)
+		fmt.Fprintf(&functions, "  %s: {addresses: [\"%s\"]%s}\n", f.name, l.Addr(), f.settings)
 	}
 	secret := filepath.Join(d.dir, "github.secret")
 	if err := os.WriteFile(secret, []byte(queue.NewID()), 0o600); err != nil {
@@ -121,42 +140,87 @@ func (d *demo) start(name string, l net.Listener, fn function) {
 
 // tell is what the demo shows.
 func (d *demo) tell(ctx context.Context) error {
-	if err := d.alexa(ctx, "An Alexa request, answered in the same request by the function HelloIntent:"); err != nil {
-		return err
+	for _, chapter := range []func(context.Context) error{d.tellCall, d.tellRetry, d.tellDead, d.tellKilled, d.tellStored} {
+		if err := chapter(ctx); err != nil {
+			return err
+		}
 	}
-	push, id, err := d.push(ctx)
+	return nil
+}
+
+func (d *demo) tellCall(ctx context.Context) error {
+	return d.alexa(ctx, "An Alexa request, answered in the same request by the function HelloIntent:")
+}
+
+// tellRetry sends a push whose first attempt fails, and sends it again.
+func (d *demo) tellRetry(ctx context.Context) error {
+	d.failing.Store(1)
+	push, id, text, err := d.push(ctx)
 	if err != nil {
 		return err
 	}
+	d.step("A signed GitHub push: verified, on disk, then answered.\n%s", indent(text))
+	r, err := d.await(ctx, id, queue.StateOK)
+	if err != nil {
+		return err
+	}
+	d.step("The function CommitFetch failed at first, and was tried again:\n%s", indent(attempts(r)))
 	again, err := d.sendTo(ctx, push)
 	if err != nil {
 		return err
 	}
 	d.step("The same delivery once more is a repeat: the first id, and no second run.\n%s", indent(again))
-	r, err := d.gateway.queue.Replay(ctx, id, "")
+	return nil
+}
+
+// tellDead sends a push whose attempts all fail, and replays it.
+func (d *demo) tellDead(ctx context.Context) error {
+	d.failing.Store(1000)
+	_, id, _, err := d.push(ctx)
 	if err != nil {
 		return err
 	}
-	record, err := d.await(ctx, id, 2)
+	if _, err := d.await(ctx, id, queue.StateDead); err != nil {
+		return err
+	}
+	letters, err := d.gateway.queue.DeadLetters(ctx, queue.DeadFilter{})
 	if err != nil {
 		return err
 	}
-	var story, list bytes.Buffer
-	if err := printRecord(&story, withoutBody(record)); err != nil {
+	var list, story bytes.Buffer
+	if err := printLetters(&list, letters); err != nil {
 		return err
 	}
-	d.step("Replayed as run %s, marked as a replay. Its whole story, as `events show` tells it:\n%s", r.Run, indent(story.String()))
+	d.step("CommitFetch is out of order. The next push is given up after two attempts, and kept, as `dead list` shows:\n%s", indent(list.String()))
+	d.failing.Store(0)
+	if _, err := d.gateway.queue.Replay(ctx, letters[0].Origin, ""); err != nil {
+		return err
+	}
+	r, err := d.await(ctx, id, queue.StateOK)
+	if err != nil {
+		return err
+	}
+	if err := printRecord(&story, withoutBody(r)); err != nil {
+		return err
+	}
+	d.step("CommitFetch is mended, and the dead letter replayed. Its whole story, as `events show` tells it:\n%s", indent(story.String()))
+	return nil
+}
+
+func (d *demo) tellKilled(ctx context.Context) error {
 	if err := d.stopFunction["HelloIntent"](); err != nil {
 		return err
 	}
 	delete(d.stopFunction, "HelloIntent")
-	if err := d.alexa(ctx, "HelloIntent is killed. Alexa hears an apology, and the header says why, at once:"); err != nil {
-		return err
-	}
+	return d.alexa(ctx, "HelloIntent is killed. Alexa hears an apology, and the header says why, at once:")
+}
+
+func (d *demo) tellStored(ctx context.Context) error {
 	records, err := d.gateway.queue.List(ctx, queue.Filter{})
 	if err != nil {
 		return err
 	}
+	var list bytes.Buffer
 	if err := printRecords(&list, records); err != nil {
 		return err
 	}
@@ -164,9 +228,18 @@ func (d *demo) tell(ctx context.Context) error {
 	return nil
 }
 
+// attempts are the attempts of an event, one in a line.
+func attempts(r queue.Record) string {
+	var b strings.Builder
+	for _, a := range r.Attempts {
+		fmt.Fprintf(&b, "attempt %d: %s\n", a.Number, attemptLine(a))
+	}
+	return b.String()
+}
+
 func (d *demo) alexa(ctx context.Context, title string) error {
 	t, _ := d.manifest.Trigger("/alexa")
-	cfg := triggerConfig(t)
+	cfg := t.Config
 	body := trigger.SampleFor(cfg, time.Now())
 	header, err := trigger.Sign(cfg, body, time.Now())
 	if err != nil {
@@ -186,33 +259,26 @@ func (d *demo) alexa(ctx context.Context, title string) error {
 	return nil
 }
 
-// push sends a signed push and waits until it has run.
-func (d *demo) push(ctx context.Context) (request, string, error) {
+// push sends a signed push. It returns the request, the id of the event and the answer.
+func (d *demo) push(ctx context.Context) (r request, id, text string, err error) {
 	t, _ := d.manifest.Trigger("/github/acme")
-	cfg := triggerConfig(t)
+	cfg := t.Config
 	body := trigger.SampleFor(cfg, time.Now())
 	header, err := trigger.Sign(cfg, body, time.Now())
 	if err != nil {
-		return request{}, "", err
+		return r, "", "", err
 	}
-	r := request{d.gateway.public.url() + t.Path, header, body}
-	text, err := d.sendTo(ctx, r)
-	if err != nil {
-		return request{}, "", err
+	r = request{d.gateway.public.url() + t.Path, header, body}
+	if text, err = d.sendTo(ctx, r); err != nil {
+		return r, "", "", err
 	}
-	d.step("A signed GitHub push: verified, on disk, then answered.\n%s", indent(text))
 	var stored struct {
 		ID string `json:"id"`
 	}
 	if err := json.Unmarshal([]byte(text[strings.IndexByte(text, '\n')+1:]), &stored); err != nil {
-		return request{}, "", fmt.Errorf("read answer: %w", err)
+		return r, "", "", fmt.Errorf("read answer: %w", err)
 	}
-	record, err := d.await(ctx, stored.ID, 1)
-	if err != nil {
-		return request{}, "", err
-	}
-	d.step("The function CommitFetch has run it:\n%s", indent(attemptLine(record.Attempts[0])))
-	return r, stored.ID, nil
+	return r, stored.ID, text, nil
 }
 
 func (d *demo) sendTo(ctx context.Context, r request) (string, error) {
@@ -226,8 +292,8 @@ func (d *demo) sendTo(ctx context.Context, r request) (string, error) {
 	return "POST /github/acme → " + a.status + "\n" + string(a.body), nil
 }
 
-// await waits until an event has so many attempts.
-func (d *demo) await(ctx context.Context, id string, attempts int) (queue.Record, error) {
+// await waits until an event stands so.
+func (d *demo) await(ctx context.Context, id string, state queue.State) (queue.Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -237,13 +303,13 @@ func (d *demo) await(ctx context.Context, id string, attempts int) (queue.Record
 		if err != nil {
 			return r, err
 		}
-		if len(r.Attempts) >= attempts {
+		if r.State == state {
 			return r, nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return r, fmt.Errorf("event %s has %d attempts, want %d: %w", id, len(r.Attempts), attempts, ctx.Err())
+			return r, fmt.Errorf("event %s is %s, want %s: %w", id, r.State, state, ctx.Err())
 		}
 	}
 }
@@ -256,12 +322,13 @@ func withoutBody(r queue.Record) queue.Record {
 func (d *demo) invite() {
 	data := filepath.Join(d.dir, "data")
 	d.step("Still running; Ctrl-C ends it and removes %s. To play:\n%s", d.dir, indent(strings.Join([]string{
+		"open " + d.gateway.admin.url() + "/ in a browser; the token to sign in: cat " + filepath.Join(data, tokenFile),
 		"curl " + d.gateway.public.url() + "/functions/CommitFetch -H 'Content-Type: application/json' -d '{}'",
 		"curl -H \"Authorization: Bearer $(cat " + filepath.Join(data, tokenFile) + ")\" " + d.gateway.admin.url() + "/intents/",
 		"funker-dispatch sign github --send --manifest " + filepath.Join(d.dir, "functions.yaml") + " " + d.gateway.public.url(),
 		"funker-dispatch events list --nats-url " + d.gateway.queue.URL() + " --data " + data,
 		"export NATS_URL=" + d.gateway.queue.URL() + " NATS_NKEY=" + filepath.Join(data, queue.AdminKey),
-		"nats stream ls", "nats req funker.events 20", "nats req funker.replay <id>",
+		"nats stream ls", "nats req funker.events 20", "nats req funker.dead 20", "nats req funker.replay <id>",
 	}, "\n")))
 }
 

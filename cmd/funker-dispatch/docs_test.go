@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/base64"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,9 +20,9 @@ const root = "../.."
 // documents returns the text of every document by its path from the root of the repository.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
-	files, err := filepath.Glob(root + "/docs/*.md")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("docs/*.md: %d files, %v", len(files), err)
+	files := glob(t, root+"/docs/*.md", root+"/deploy/functions/README.md", root+"/deploy/functions/*/README.md")
+	if len(files) < 12 {
+		t.Fatalf("there are only %d documents", len(files))
 	}
 	for _, name := range []string{"README.md", "DESIGN.md", "CONTRIBUTING.md", "CHANGELOG.md"} {
 		files = append(files, filepath.Join(root, name))
@@ -88,7 +89,10 @@ func TestDocs_EveryRelativeLinkLeadsSomewhere(t *testing.T) {
 	}
 }
 
-var secretFile = regexp.MustCompile(`secret-file: ([^\s,}]+)`)
+var secretFile = regexp.MustCompile(`secret-file: (\[[^\]]*\]|[^\s,}]+)`)
+
+// anySecret is good for every kind of trigger.
+var anySecret = "whsec_" + base64.StdEncoding.EncodeToString([]byte("a secret of thirty-two bytes, ok"))
 
 // The manifest's own page is tested where the manifest is read.
 func TestDocs_EveryManifestIsValid(t *testing.T) {
@@ -101,7 +105,7 @@ func TestDocs_EveryManifestIsValid(t *testing.T) {
 			tested++
 			dir := t.TempDir()
 			block = secretFile.ReplaceAllString(block, "secret-file: secret")
-			if err := os.WriteFile(filepath.Join(dir, "secret"), []byte("a secret"), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, "secret"), []byte(anySecret), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			m, err := deploy.Parse(name, []byte(block), dir)
@@ -165,7 +169,7 @@ func check(args []string) string {
 var variable = regexp.MustCompile(`\bFUNKER_[A-Z_]+`)
 
 func TestDocs_EveryEnvironmentVariableBelongsToAFlag(t *testing.T) {
-	known := []string{"FUNKER_", "FUNKER_EVENTS", "FUNKER_CALLS", "FUNKER_RETRY", "FUNKER_LOG"} // the streams
+	known := []string{"FUNKER_", "FUNKER_EVENTS", "FUNKER_CALLS", "FUNKER_RETRY", "FUNKER_DEAD", "FUNKER_LOG", "FUNKER_ADVISORY"} // the streams
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		note := func(f *pflag.Flag) { known = append(known, variableOf(f.Name)) }
@@ -176,6 +180,15 @@ func TestDocs_EveryEnvironmentVariableBelongsToAFlag(t *testing.T) {
 		}
 	}
 	walk(command(new(bool)))
+	for _, file := range glob(t, stacks+"/*.yml") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`\$\{(FUNKER_[A-Z_]+)`).FindAllSubmatch(text, -1) {
+			known = append(known, string(m[1]))
+		}
+	}
 	for name, text := range documents(t) {
 		for _, v := range variable.FindAllString(text, -1) {
 			if !slices.Contains(known, v) {
@@ -187,4 +200,36 @@ func TestDocs_EveryEnvironmentVariableBelongsToAFlag(t *testing.T) {
 
 func variableOf(flag string) string {
 	return "FUNKER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+func TestDocs_EveryTestThatIsNamedExists(t *testing.T) {
+	var tests []string
+	for _, file := range glob(t, "../../*/*_test.go", "*_test.go") {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllSubmatch(data, -1) {
+			tests = append(tests, string(m[1]))
+		}
+	}
+	for name, text := range documents(t) {
+		for _, m := range regexp.MustCompile("`(Test\\w+)…?`").FindAllStringSubmatch(text, -1) {
+			if !slices.ContainsFunc(tests, func(test string) bool { return strings.HasPrefix(test, m[1]) }) {
+				t.Errorf("%s: there is no test %s", name, m[1])
+			}
+		}
+	}
+}
+
+func glob(t *testing.T, patterns ...string) (files []string) {
+	t.Helper()
+	for _, p := range patterns {
+		found, err := filepath.Glob(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
+	}
+	return files
 }

@@ -1,17 +1,17 @@
 package main
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
-	"text/tabwriter"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/funker-dispatch/funker-dispatch/queue"
 )
@@ -21,58 +21,33 @@ func eventsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "events",
 		Short: "Look at stored events and calls, and run them again",
-		Args:  cobra.NoArgs,
+		Args:  takesCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	admin.add(cmd)
-	cmd.AddCommand(listCommand(&admin), showCommand(&admin), tailCommand(&admin), replayCommand(&admin))
+	admin.addRemote(cmd)
+	cmd.AddCommand(listCommand(&admin), showCommand(&admin), tailCommand(&admin), replayCommand(&admin), testFilterCommand(&admin))
 	return cmd
 }
 
-func listCommand(admin *adminFlags) *cobra.Command {
-	var f queue.Filter
-	var state, since, until string
-	cmd := &cobra.Command{
-		Use: "list", Short: "List the newest events and calls", Args: cobra.NoArgs,
-		Example: `  funker-dispatch events list --function CommitFetch --outcome failed --since 24h`,
-	}
-	fl := cmd.Flags()
-	fl.StringVar(&f.Kind, "kind", "", "only: event or call")
-	fl.StringVar(&f.Function, "function", "", "only those of this function")
-	fl.StringVar(&f.Source, "source", "", "only those that came through this trigger")
-	fl.StringVar(&state, "outcome", "", "only: waiting, ok, failed, not-started, interrupted, expired, no-worker")
-	fl.StringVar(&since, "since", "", "not older than: 90s, 2h30m, or a time like 2026-11-23T08:00:00Z")
-	fl.StringVar(&until, "until", "", "not newer than, likewise")
-	fl.IntVar(&f.Limit, "limit", queue.DefaultLimit, fmt.Sprintf("how many, at most %d", queue.MaxLimit))
-	out := outputFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		if f.Kind != "" && f.Kind != "event" && f.Kind != "call" {
-			return usagef("--kind %q: take event or call", f.Kind)
-		}
-		if f.State, err = queue.ParseState(state); err != nil {
-			return usagef("--outcome: %w", err)
-		}
-		if f.Since, err = moment("since", since); err != nil {
-			return err
-		}
-		if f.Until, err = moment("until", until); err != nil {
-			return err
-		}
-		return admin.with(cmd, func(ctx context.Context, q *queue.Queue) error {
-			records, err := q.List(ctx, f)
-			if err != nil {
-				return err
-			}
-			if *out == "json" {
-				return printJSON(cmd.OutOrStdout(), records)
-			}
-			return printRecords(cmd.OutOrStdout(), records)
-		})
-	}
-	return cmd
+// span is a time range on a command line.
+type span struct{ since, until string }
+
+func (s *span) add(f *pflag.FlagSet) {
+	f.StringVar(&s.since, "since", "", "not older than: 90s, 2h30m, or a time like 2026-11-23T08:00:00Z or, here, \"2026-11-23 08:00\"")
+	f.StringVar(&s.until, "until", "", "not newer than, likewise")
 }
 
-// moment reads a point in time: a duration before now, or RFC 3339.
+func (s *span) times() (since, until time.Time, err error) {
+	if since, err = moment("since", s.since); err == nil {
+		until, err = moment("until", s.until)
+	}
+	return since, until, err
+}
+
+// layouts of times: RFC 3339, and as our tables print them, in local time.
+var layouts = []string{time.RFC3339, time.DateTime, "2006-01-02 15:04", time.DateOnly}
+
+// moment reads a point in time: a duration before now, or one of the layouts.
 func moment(flag, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -80,139 +55,133 @@ func moment(flag, text string) (time.Time, error) {
 	if d, err := time.ParseDuration(text); err == nil {
 		return time.Now().Add(-d), nil
 	}
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return time.Time{}, usagef("--%s %q: take a duration like 2h30m or a time like 2026-11-23T08:00:00Z", flag, text)
+	for _, layout := range layouts {
+		if t, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+			return t, nil
+		}
 	}
-	return t, nil
+	return time.Time{}, usagef("--%s %q: take a duration like 2h30m or a time like 2026-11-23T08:00:00Z, \"2026-11-23 08:00\" or 2026-11-23", flag, text)
 }
 
-func printRecords(w io.Writer, records []queue.Record) error {
-	if len(records) == 0 {
-		_, err := fmt.Fprintln(w, "no events")
-		return err
+// eventFlags choose events and calls.
+type eventFlags struct {
+	filter  queue.Filter
+	outcome string
+	span    span
+}
+
+func (e *eventFlags) add(f *pflag.FlagSet, kind string) {
+	f.StringVar(&e.filter.Kind, "kind", kind, "only: event or call")
+	f.StringVar(&e.filter.Function, "function", "", "only those of this function")
+	f.StringVar(&e.filter.Source, "source", "", "only those that came through this trigger")
+	f.StringVar(&e.outcome, "outcome", "", "only: "+join(queue.States()))
+	e.span.add(f)
+}
+
+func (e *eventFlags) parse() (f queue.Filter, err error) {
+	f = e.filter
+	if f.Kind != "" && f.Kind != "event" && f.Kind != "call" {
+		return f, usagef("--kind %q: take event or call", f.Kind)
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tTIME\tKIND\tSOURCE\tFUNCTION\tOUTCOME\tRUNS\tBYTES")
-	for _, r := range records {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", r.ID, r.Time.Local().Format(time.DateTime), r.Kind, r.Source, r.Function,
-			r.State, len(r.Attempts), r.Size)
+	if f.State, err = queue.ParseState(e.outcome); err != nil {
+		return f, usagef("--outcome: %w", err)
 	}
-	return t.Flush()
+	f.Since, f.Until, err = e.span.times()
+	return f, err
+}
+
+func join[T ~string](words []T) string {
+	var s []string
+	for _, w := range words {
+		s = append(s, string(w))
+	}
+	return strings.Join(s, ", ")
+}
+
+func listCommand(admin *adminFlags) *cobra.Command {
+	var chosen eventFlags
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the newest events and calls", Args: takes(),
+		Example: `  funker-dispatch events list --function CommitFetch --outcome retry --since 24h`,
+	}
+	chosen.add(cmd.Flags(), "")
+	limit := limitFlag(cmd)
+	out := outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		f, err := chosen.parse()
+		if err != nil {
+			return err
+		}
+		f.Limit = int(*limit)
+		records, err := read(admin, cmd, "/api/v1/events", eventQuery(f), func(ctx context.Context, q *queue.Queue) ([]queue.Record, error) {
+			if err := q.CheckNames(ctx, f.Function, f.Source); err != nil {
+				return nil, err
+			}
+			return q.List(ctx, f)
+		})
+		if err != nil {
+			return err
+		}
+		limit.tell(cmd, len(records))
+		if *out == "json" {
+			return printList(cmd.OutOrStdout(), records)
+		}
+		return printRecords(cmd.OutOrStdout(), records)
+	}
+	return cmd
 }
 
 func showCommand(admin *adminFlags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "show ID", Short: "Show one event or call: headers, body, every attempt", Args: cobra.ExactArgs(1),
+		Use: "show ID", Short: "Show one event or call: headers, body, every attempt", Args: takes("ID"),
 		Long: `show takes the id of an event or call, the sequence number of an event, or a stream and a sequence
 (FUNKER_CALLS/7).`,
 	}
 	out := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return admin.with(cmd, func(ctx context.Context, q *queue.Queue) error {
-			r, err := q.Get(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			if *out == "json" {
-				return printJSON(cmd.OutOrStdout(), r)
-			}
-			return printRecord(cmd.OutOrStdout(), r)
+		r, err := read(admin, cmd, "/api/v1/events/"+url.PathEscape(args[0]), nil, func(ctx context.Context, q *queue.Queue) (queue.Record, error) {
+			return q.Get(ctx, args[0])
 		})
+		if err != nil {
+			return err
+		}
+		return printEither(cmd, *out, r, printRecord)
 	}
 	return cmd
-}
-
-func printRecord(w io.Writer, r queue.Record) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "id\t%s\nkind\t%s\nstored as\t%s\ntime\t%s\nsource\t%s\nfunction\t%s\noutcome\t%s\n",
-		r.ID, r.Kind, r.Origin, r.Time.Local().Format(time.RFC3339Nano), r.Source, r.Function, r.State)
-	for _, k := range slices.Sorted(maps.Keys(r.Header)) {
-		fmt.Fprintf(t, "header\t%s: %s\n", k, r.Header[k])
-	}
-	for _, a := range r.Attempts {
-		fmt.Fprintf(t, "attempt\t%s\n", attemptLine(a))
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	var pretty bytes.Buffer
-	if err := json.Indent(&pretty, r.Body, "", "  "); err != nil {
-		pretty.Reset()
-		pretty.Write(r.Body)
-	}
-	_, err := fmt.Fprintf(w, "\n%s\n", bytes.TrimSpace(pretty.Bytes()))
-	return err
-}
-
-func attemptLine(a queue.Attempt) string {
-	s := fmt.Sprintf("%s %s %s in %s", a.Time.Local().Format("15:04:05.000"), a.Function, a.Outcome, a.Duration.Round(10*time.Microsecond))
-	if a.ReplayOf != "" {
-		s += " (replay of " + a.ReplayOf + ")"
-	}
-	if a.Code != "" {
-		s += ": " + a.Code
-	}
-	if a.Error != "" {
-		s += ": " + a.Error
-	}
-	return s
 }
 
 func tailCommand(admin *adminFlags) *cobra.Command {
-	cmd := &cobra.Command{Use: "tail", Short: "Print every attempt as it ends", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "tail", Short: "Print every attempt as it ends, until Ctrl-C", Args: takes()}
 	out := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return admin.with(cmd, func(ctx context.Context, q *queue.Queue) error {
-			var failed error
-			ctx, cancel := context.WithCancel(ctx)
-			defer cancel()
-			err := q.Tail(ctx, func(a queue.Attempt) {
-				if *out == "json" {
-					failed = json.NewEncoder(cmd.OutOrStdout()).Encode(a)
-				} else {
-					_, failed = fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", a.Event, a.Source, attemptLine(a))
-				}
-				if failed != nil {
-					cancel()
-				}
-			})
-			if failed != nil {
-				return failed
-			}
+		r, err := admin.remote(cmd)
+		if err != nil {
 			return err
+		}
+		if r != nil {
+			return printTail(cmd.Context(), cmd.OutOrStdout(), *out, r.tail)
+		}
+		return admin.with(cmd, func(ctx context.Context, q *queue.Queue) error {
+			return printTail(ctx, cmd.OutOrStdout(), *out, q.Tail)
 		})
 	}
 	return cmd
 }
 
-func replayCommand(admin *adminFlags) *cobra.Command {
-	var to string
-	cmd := &cobra.Command{
-		Use: "replay ID…", Short: "Run events or calls again, as events", Args: cobra.MinimumNArgs(1),
-		Long: `replay runs stored events or calls again. Nobody waits for the reply; see it with "events show". The original
-record stays, and the replay is marked with it.`,
-	}
-	cmd.Flags().StringVar(&to, "to", "", "give them to this function in place of their own")
-	out := outputFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return admin.with(cmd, func(ctx context.Context, q *queue.Queue) error {
-			for _, id := range args {
-				r, err := q.Replay(ctx, id, to)
-				if err != nil {
-					return fmt.Errorf("replay %s: %w", id, err)
-				}
-				if *out == "json" {
-					err = printJSON(cmd.OutOrStdout(), r)
-				} else {
-					_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s queued for %s as %s, replay of %s\n", r.ID, r.To, r.As, r.From)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	return cmd
+// printTail prints what tail gives, until ctx is cancelled or it cannot be printed.
+func printTail(ctx context.Context, w io.Writer, out format, tail func(context.Context, func(queue.Attempt)) error) error {
+	var failed error
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	err := tail(ctx, func(a queue.Attempt) {
+		if out == "json" {
+			failed = json.NewEncoder(w).Encode(a)
+		} else {
+			_, failed = fmt.Fprintf(w, "%s %s %s %s: %s\n", a.Time.Local().Format(clock), a.Event, a.Source, attemptName(a), attemptLine(a))
+		}
+		if failed != nil {
+			cancel()
+		}
+	})
+	return cmp.Or(failed, err)
 }

@@ -32,7 +32,7 @@ func functionCommand() *cobra.Command {
   hostname  answers an Alexa request with the name of its host
   echo      answers what it gets
   commits   lists the commits of a GitHub push`,
-		ValidArgs: names, Args: cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: names, Args: cobra.MatchAll(takes("the name of a sample"), oneOf(names)),
 	}
 	cmd.Flags().StringVar(&address, "listen", fmt.Sprintf(":%d", funker.Port), "address to listen on")
 	cmd.Flags().BoolVar(&once, "once", false, "answer one call and exit, as the classic funker library does")

@@ -11,63 +11,110 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/funker-dispatch/funker-dispatch/console"
 	"github.com/funker-dispatch/funker-dispatch/deploy"
 	"github.com/funker-dispatch/funker-dispatch/ingress"
 	"github.com/funker-dispatch/funker-dispatch/queue"
-	"github.com/funker-dispatch/funker-dispatch/trigger"
 	"github.com/funker-dispatch/funker-dispatch/worker"
 )
 
-// tokenFile in the data folder holds the bearer token of the admin listener.
-const tokenFile = "admin.token"
+// Files in the data folder with the tokens of the admin listener.
+const (
+	tokenFile     = "admin.token" // for everything
+	readTokenFile = "read.token"  // for looking
+)
 
 type gatewayOptions struct {
-	data       string
-	manifest   *deploy.Manifest
-	listen     string // public
-	admin      string
-	natsListen string
-	noWorker   bool
-	grace      time.Duration
-	ingress    ingress.Options // without queue, catalog and log
-	log        *slog.Logger
+	data         string
+	manifest     *deploy.Manifest // nil: the stored one
+	manifestFile string
+	services     deploy.ServicesOptions // for a services.json that is applied
+	listen       string                 // public
+	admin        string
+	adminOpen    bool // the admin listener may be reached from elsewhere
+	natsListen   string
+	anyWorker    bool // without a key
+	durability   queue.Durability
+	maxEvents    int64
+	ackWait      time.Duration
+	noWorker     bool
+	engine       *deploy.Engine // of this machine; nil: functions are found by DNS, and nobody looks after services
+	network      string         // of the functions
+	node         string         // name of this machine, for people
+	grace        time.Duration
+	tls          tlsOptions
+	ingress      ingress.Options // without queue, catalog and log
+	log          *slog.Logger
 }
 
 // gateway is all of `serve`:
 //
 //	public listener ── ingress ──┐            ┌── worker ── functions
 //	                             ├── queue ───┤
-//	admin listener ─── console ──┘            └── NATS listener ── workers of other nodes, nats CLI
+//	admin listener ─── console ──┘    │       └── NATS listener ── workers of other nodes, nats CLI
+//	                                keeper: which manifest is in force
 //
 // Everything is bound when newGateway returns, so an address in use is an ordinary error.
 type gateway struct {
-	options gatewayOptions
-	queue   *queue.Queue
-	worker  *worker.Worker
-	public  *listener
-	admin   *listener
+	options  gatewayOptions
+	queue    *queue.Queue
+	keeper   *keeper
+	services *services // nil without an engine
+	metrics  *prometheus.Registry
+	worker   *worker.Worker
+	public   *listener
+	plain    *listener // beside a public one with TLS; nil: there is none
+	admin    *listener
+
+	certificates certificates // of the public listener; nil: it has no TLS
 }
 
 type listener struct {
 	net.Listener
 	server *http.Server
+	tls    bool
 }
 
-func (l *listener) url() string { return "http://" + l.Addr().String() }
+func (l *listener) url() string {
+	if l.tls {
+		return "https://" + l.Addr().String()
+	}
+	return "http://" + l.Addr().String()
+}
+
+func (l *listener) serve() error {
+	if l.tls {
+		return l.server.ServeTLS(l, "", "")
+	}
+	return l.server.Serve(l)
+}
+
+// listeners are those that are bound.
+func (g *gateway) listeners() []*listener {
+	return slices.DeleteFunc([]*listener{g.public, g.plain, g.admin}, func(l *listener) bool { return l == nil })
+}
 
 func newGateway(ctx context.Context, o gatewayOptions) (*gateway, error) {
-	q, err := queue.Open(ctx, queue.Options{Dir: o.data, Listen: o.natsListen, Log: o.log})
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	q, err := queue.Open(ctx, queue.Options{
+		Dir: o.data, Listen: o.natsListen, MaxEvents: o.maxEvents, Durability: o.durability, AckWait: o.ackWait, Log: o.log,
+		Metrics: registry, WorkersWithoutKey: o.anyWorker,
+	})
 	if err != nil {
 		return nil, err
 	}
-	g := &gateway{options: o, queue: q}
+	g := &gateway{options: o, queue: q, metrics: registry}
 	if err := g.build(ctx); err != nil {
 		return nil, errors.Join(err, g.close())
 	}
@@ -76,61 +123,86 @@ func newGateway(ctx context.Context, o gatewayOptions) (*gateway, error) {
 
 func (g *gateway) build(ctx context.Context) error {
 	o := g.options
-	catalog := deploy.NewCatalog(o.manifest)
-	group, adding := errgroup.WithContext(ctx)
-	group.SetLimit(16)
-	for _, fn := range o.manifest.Functions {
-		group.Go(func() error { return g.queue.AddFunction(adding, fn.Name) })
-	}
-	if err := group.Wait(); err != nil {
+	g.keeper = newKeeper(o, g.queue)
+	catalog := g.keeper.catalog
+	if err := g.keeper.start(ctx, o.manifest); err != nil {
 		return err
 	}
-	token, err := adminToken(filepath.Join(o.data, tokenFile))
+	view := &functionsView{queue: g.queue, catalog: catalog}
+	if o.engine != nil {
+		var err error
+		if g.services, err = newServices(ctx, o.engine, o.network, catalog, g.queue, o.log); err != nil {
+			return err
+		}
+		view.services, g.keeper.services = g.services.states, g.services
+	}
+	if err := g.queue.Serve("functions", functionsLimit, view.answer); err != nil {
+		return err
+	}
+	token, err := ownToken(filepath.Join(o.data, tokenFile), o.log)
+	if err != nil {
+		return err
+	}
+	readToken, err := ownToken(filepath.Join(o.data, readTokenFile), o.log)
 	if err != nil {
 		return err
 	}
 	in := o.ingress
-	in.Queue, in.Catalog, in.Log = g.queue, catalog, o.log
+	in.Queue, in.Catalog, in.Found, in.Log, in.Metrics = g.queue, catalog, g.queue.Served, o.log, g.metrics
 	front, err := ingress.New(in)
 	if err != nil {
 		return err
 	}
-	if g.public, err = listen(ctx, "public", o.listen, front.HTTP()); err != nil {
+	triggers := triggersOf(front)
+	err = g.queue.Serve("triggers", triggersLimit, func(_ context.Context, source string) (any, error) { return triggers(source) })
+	if err != nil {
 		return err
 	}
-	back := console.New(console.Options{Queue: g.queue, Catalog: catalog, Token: token, Log: o.log})
+	if g.public, err = listen(ctx, "listen", o.listen, front.HTTP()); err != nil {
+		return err
+	}
+	if err := g.secure(ctx, front); err != nil {
+		return err
+	}
+	scrapes := promhttp.HandlerFor(g.metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+	back := console.New(console.Options{
+		Queue: g.queue, Catalog: catalog, Token: token, ReadToken: readToken, Metrics: scrapes, Triggers: triggers, Log: o.log,
+		Functions: view.all, Manifests: manifests{g.keeper},
+	})
 	server := &http.Server{Handler: back, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	server.RegisterOnShutdown(back.Close)
 	if g.admin, err = listen(ctx, "admin", o.admin, server); err != nil {
 		return err
 	}
-	g.worker = worker.New(worker.Options{Queue: g.queue, Catalog: catalog, Payload: trigger.Payload, Log: o.log})
+	g.worker = worker.New(worker.Options{Queue: g.queue, Catalog: catalog, Payload: payloadOf, Watch: watchTasks(o.engine, o.network), Node: o.node, Log: o.log})
 	return nil
 }
 
-func listen(ctx context.Context, name, address string, server *http.Server) (*listener, error) {
+func listen(ctx context.Context, flag, address string, server *http.Server) (*listener, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("%s listener: %w", name, err)
+		return nil, fmt.Errorf("--%s: %w", flag, err)
 	}
-	return &listener{l, server}, nil
+	return &listener{Listener: l, server: server}, nil
 }
 
-// adminToken reads the token, or makes one at the first start.
-func adminToken(file string) (string, error) {
+// ownToken reads a token, or makes one at the first start. The log says where it is, and never what it is.
+func ownToken(file string, log *slog.Logger) (string, error) {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		token := rand.Text()
-		if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
-			return "", fmt.Errorf("write admin token: %w", err)
+		if err := queue.WriteFile(file, token+"\n"); err != nil {
+			return "", fmt.Errorf("write token: %w", err)
 		}
+		log.Info("made a token for the admin side", "file", file)
 		return token, nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("read admin token: %w", err)
+		return "", fmt.Errorf("read token: %w", err)
 	}
 	token := strings.TrimSpace(string(data))
 	if token == "" {
-		return "", fmt.Errorf("admin token file %s is empty: remove it and a new one is made", file)
+		return "", fmt.Errorf("token file %s is empty: remove it and a new one is made", file)
 	}
 	return token, nil
 }
@@ -141,9 +213,10 @@ func (g *gateway) run(ctx context.Context) error {
 	working, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	group, serving := errgroup.WithContext(ctx)
-	for _, l := range []*listener{g.public, g.admin} {
+	for _, l := range g.listeners() {
 		group.Go(func() error {
-			if err := l.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			g.awaitWorker(serving)
+			if err := l.serve(); !errors.Is(err, http.ErrServerClosed) {
 				return err
 			}
 			return nil
@@ -152,17 +225,44 @@ func (g *gateway) run(ctx context.Context) error {
 	if !g.options.noWorker {
 		group.Go(func() error { return g.worker.Run(working, after(serving, g.options.grace)) })
 	}
+	group.Go(func() error { return g.keeper.follow(serving) })
+	group.Go(func() error { return g.followCertificates(serving) })
+	if g.services != nil {
+		group.Go(func() error { g.services.run(serving); return nil })
+	}
+	group.Go(func() error {
+		select {
+		case err := <-g.queue.Failed():
+			return fmt.Errorf("the queue has failed: %w", err)
+		case <-serving.Done():
+			return nil
+		}
+	})
 	group.Go(func() error {
 		<-serving.Done()
-		var both sync.WaitGroup
-		both.Go(func() { g.shutdown(g.public) })
-		both.Go(func() { g.shutdown(g.admin) })
-		both.Wait()
+		g.options.log.Info("stopping", "reason", context.Cause(serving))
+		var all sync.WaitGroup
+		for _, l := range g.listeners() {
+			all.Go(func() { g.shutdown(l) })
+		}
+		all.Wait()
 		stopWork()
 		return nil
 	})
-	err := group.Wait()
-	return errors.Join(err, g.close())
+	err := errors.Join(group.Wait(), g.close())
+	g.options.log.Info("stopped")
+	return err
+}
+
+// awaitWorker lets a request that came early wait at the listener: a call would be told that no worker has its function.
+func (g *gateway) awaitWorker(serving context.Context) {
+	if g.options.noWorker {
+		return
+	}
+	select {
+	case <-g.worker.Ready():
+	case <-serving.Done():
+	}
 }
 
 // shutdown waits until the requests in flight are answered. At the end of the grace period the worker ends the calls
@@ -190,11 +290,12 @@ func after(ctx context.Context, d time.Duration) context.Context {
 
 // close releases what newGateway took.
 func (g *gateway) close() error {
-	for _, l := range []*listener{g.public, g.admin} {
-		if l != nil {
-			// After a shutdown the listener is closed already.
-			_ = l.Close()
-		}
+	for _, l := range g.listeners() {
+		// After a shutdown the listener is closed already.
+		_ = l.Close()
 	}
-	return g.queue.Close()
+	if g.certificates != nil {
+		g.certificates.close()
+	}
+	return errors.Join(g.queue.Close(), closeEngine(g.options.engine))
 }

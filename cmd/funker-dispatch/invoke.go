@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,33 +10,6 @@ import (
 	"github.com/funker-dispatch/funker-dispatch/queue"
 	"github.com/funker-dispatch/funker-dispatch/trigger"
 )
-
-// adminFlags say how to reach the queue of a gateway.
-type adminFlags struct{ url, data, key string }
-
-func (a *adminFlags) add(cmd *cobra.Command) {
-	f := cmd.PersistentFlags()
-	f.StringVar(&a.url, "nats-url", defaultNATS, "NATS address of the gateway")
-	f.StringVar(&a.data, "data", "data", "data folder of the gateway, for its key")
-	f.StringVar(&a.key, "key", "", "key file (default admin.nk in the data folder)")
-}
-
-// with connects, runs f and closes the connection.
-func (a *adminFlags) with(cmd *cobra.Command, f func(context.Context, *queue.Queue) error) error {
-	log, err := logger(cmd)
-	if err != nil {
-		return err
-	}
-	key := a.key
-	if key == "" {
-		key = filepath.Join(a.data, queue.AdminKey)
-	}
-	q, err := queue.Dial(a.url, key, queue.RoleAdmin, log)
-	if err != nil {
-		return fmt.Errorf("%w (is the gateway running, and --nats-url and --data right?)", err)
-	}
-	return errors.Join(f(cmd.Context(), q), q.Close())
-}
 
 func invokeCommand() *cobra.Command {
 	var admin adminFlags
@@ -49,7 +20,7 @@ func invokeCommand() *cobra.Command {
 		Use:     "invoke FUNCTION",
 		Short:   "Call a function through the gateway and print its reply",
 		Example: `  funker-dispatch invoke HelloIntent -d '{"name":"Ada"}'`,
-		Args:    cobra.ExactArgs(1),
+		Args:    takes("FUNCTION"),
 	}
 	cmd.Flags().StringVarP(&data, "body", "d", "{}", "what the function gets: JSON, @FILE or @-")
 	cmd.Flags().BoolVar(&async, "async", false, "store it as an event and print its id, without waiting for the function")

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -18,7 +17,7 @@ const asProgram = "FUNKER_TEST_AS_PROGRAM"
 
 func runAsProgram() {
 	if os.Getenv(asProgram) != "" {
-		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+		main()
 	}
 }
 
@@ -64,7 +63,7 @@ func TestServe_KilledGatewayLosesNoAcceptedEventAndItsWorkerComesBack(t *testing
 functions: {CommitFetch: {addresses: [%q]}}
 triggers: [{github: acme, secret-file: secret, function: CommitFetch}]
 `, fetch))
-	data, public, nats := filepath.Join(dir, "data"), freeAddress(t), freeAddress(t)
+	data, public, nats := filepath.Join(dir, "data"), fixedAddress(t), fixedAddress(t)
 	gateway := []string{"serve", "--manifest", manifest, "--data", data, "--listen", public, "--admin", "127.0.0.1:0", "--nats-listen", nats, "--no-worker"}
 	send := func() { mustCLI(t, "sign", "github", "--send", "--manifest", manifest, "http://"+public) }
 	succeeded := func() int {
@@ -118,7 +117,11 @@ func TestServe_StoppingAnswersTheCallsThatRun(t *testing.T) {
 		code, body, _ := post(t, g.public+"/functions/Hangs", "{}")
 		answered <- fmt.Sprint(code, " ", body)
 	}()
-	<-begun
+	select {
+	case <-begun:
+	case got := <-answered:
+		t.Fatalf("the call did not reach the function: %s", got)
+	}
 	begin := time.Now()
 	if code := g.stop(); code != exitOK {
 		t.Errorf("exit code %d: %s", code, g.log)

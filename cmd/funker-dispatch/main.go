@@ -34,13 +34,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	var usage *usageError
 	switch {
 	case err == nil:
 		return exitOK
 	case !started || errors.As(err, &usage):
-		fmt.Fprintf(stderr, "funker-dispatch: %v\nSee 'funker-dispatch --help'.\n", err)
+		fmt.Fprintf(stderr, "funker-dispatch: %v\nSee '%s --help'.\n", err, cmd.CommandPath())
 		return exitUsage
 	}
 	fmt.Fprintf(stderr, "funker-dispatch: %v\n", err)

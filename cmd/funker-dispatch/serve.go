@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -16,55 +15,85 @@ import (
 
 	"github.com/funker-dispatch/funker-dispatch/deploy"
 	"github.com/funker-dispatch/funker-dispatch/ingress"
+	"github.com/funker-dispatch/funker-dispatch/queue"
+	"github.com/funker-dispatch/funker-dispatch/trigger"
 )
-
-// garbageTarget lets the heap grow further between collections than Go does by itself: the live heap is a few
-// megabytes, and collecting it after every few megabytes of requests costs a fifth of the throughput.
-const garbageTarget = 400
 
 func serveCommand() *cobra.Command {
 	o := gatewayOptions{}
 	var manifest manifestFlags
-	var functionsToken string
+	var engine engineFlags
+	var functionsToken, durability string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway: HTTP in, queue, and a worker for functions that this machine reaches",
 		Long: `serve takes events on the public listener, stores them in the data folder and calls the functions of the
 manifest. It stops gracefully on SIGTERM and SIGINT.
 
-The manifest is functions.yaml, or the services.json of the original funker-dispatch. The variables of the
-original work too: port (public port), authorizedApplicationId (the Alexa skill id for a services.json) and
-DOCKER_SOCKET.`,
-		Example: `  funker-dispatch serve --manifest functions.yaml --data /var/lib/funker`,
-		Args:    cobra.NoArgs,
+The manifest is the one that "funker-dispatch apply" stored last. With --manifest, or with a functions.yaml or a
+services.json of the original funker-dispatch in this folder, it is that file instead, and nothing can be applied.
+
+The variables of the original work too: port (public port), authorizedApplicationId (the Alexa skill id for a
+services.json) and DOCKER_SOCKET.`,
+		Example: `  funker-dispatch serve --data /var/lib/funker
+  funker-dispatch serve --manifest functions.yaml`,
+		Args: takes(),
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.data, "data", "data", "data folder: streams, keys, admin token")
 	f.StringVar(&o.listen, "listen", ":3000", "public HTTP address")
-	f.StringVar(&o.admin, "admin", "127.0.0.1:3001", "admin HTTP address, loopback only")
-	f.StringVar(&o.natsListen, "nats-listen", "127.0.0.1:4222", "NATS address for workers and the nats CLI")
+	f.StringVar(&o.admin, "admin", "127.0.0.1:3001", "admin HTTP address: console, API, metrics")
+	f.BoolVar(&o.adminOpen, "admin-insecure", false, "let --admin be an address that is not loopback: tokens and sessions go over the network in the clear, unless a proxy in front has TLS")
+	f.StringVar(&o.natsListen, "nats-listen", "127.0.0.1:4222", "NATS address for workers and the nats CLI; a range, such as 10.253.0.0/16:4222, is the address of this machine in it")
+	f.BoolVar(&o.anyWorker, "workers-without-key", false, "let everybody who reaches the NATS address be a worker: only on a network that nobody else is on")
+	f.StringVar(&durability, "durability", string(queue.DurabilityGroup), "when an event counts as stored: after a sync that all who wait share (group), after one of its own (always), or without one (none)")
+	f.Var((*size)(&o.maxEvents), "max-events", "largest size of the stored events, such as 4GiB (default 4GiB, or half of a smaller disk)")
+	f.DurationVar(&o.ackWait, "ack-wait", queue.DefaultAckWait, "how long an event of a worker that died waits until another worker gets it")
 	f.BoolVar(&o.noWorker, "no-worker", false, "run no worker in this process")
 	f.DurationVar(&o.grace, "grace", defaultGrace, "how long stopping waits for what runs")
 	f.BoolVar(&o.ingress.Functions, "functions", false, "serve POST /functions/{name} on the public listener")
 	f.StringVar(&functionsToken, "functions-token-file", "", "file with the bearer token that POST /functions/{name} requires")
-	f.Int64Var(&o.ingress.MaxBody, "max-body", ingress.DefaultMaxBody, "largest request body, in bytes")
+	f.Int64Var(&o.ingress.MaxBody, "max-body", ingress.DefaultMaxBody, fmt.Sprintf("largest request body, in bytes, at most %d", queue.MaxBody))
 	f.IntVar(&o.ingress.MaxInFlight, "max-in-flight", ingress.DefaultMaxInFlight, "requests at a time; more are answered 503")
+	f.Int64Var(&o.ingress.MaxInFlightBytes, "max-in-flight-bytes", 0, "bytes of large bodies at a time; more are answered 503 (default an eighth of the memory, at most 256 MiB)")
+	f.Var((*ranges)(&o.ingress.TrustedProxies), "trusted-proxies", "addresses of the proxies in front, such as 10.252.0.0/24: X-Forwarded-For and Forwarded from them say who the client is, for the log")
+	o.tls.add(f)
 	manifest.add(f)
+	engine.add(f)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		begin := time.Now()
-		debug.SetGCPercent(garbageTarget)
+		tuneHeap(memory())
+		if o.ingress.MaxInFlightBytes == 0 {
+			o.ingress.MaxInFlightBytes = inFlightBytes(memory(), o.ingress.MaxBody)
+		}
 		if o.log, err = logger(cmd); err != nil {
 			return err
+		}
+		if o.durability, err = queue.ParseDurability(durability); err != nil {
+			return usagef("--durability: %w", err)
+		}
+		if o.durability == queue.DurabilityNone {
+			o.log.Warn("NOT DURABLE: a power cut may lose events that were accepted", "durability", durability)
 		}
 		if err = o.fromOriginal(f); err != nil {
 			return err
 		}
-		if o.manifest, err = manifest.load(o.log); err != nil {
+		if err = o.check(cmd.Context()); err != nil {
 			return err
+		}
+		if err = o.read(manifest); err != nil {
+			return err
+		}
+		if o.anyWorker {
+			o.log.Warn("INSECURE: whoever reaches the NATS address is a worker and gets events", "nats", o.natsListen)
 		}
 		if o.ingress.FunctionsToken, err = readToken(functionsToken); err != nil {
 			return err
 		}
+		if o.engine, err = engine.open(deploy.OpenEngine); err != nil {
+			return err
+		}
+		o.network, o.node = engine.network, engine.node
 		if o.ingress.Functions && functionsToken == "" {
 			o.log.Warn("INSECURE: POST /functions/{name} is open to everybody; set --functions-token-file")
 		}
@@ -72,31 +101,60 @@ DOCKER_SOCKET.`,
 		if err != nil {
 			return err
 		}
+		m := g.keeper.catalog.Manifest()
 		o.log.Info("ready", "public", g.public.url(), "admin", g.admin.url(), "nats", g.queue.URL(), "data", o.data,
-			"functions", len(o.manifest.Functions), "triggers", len(o.manifest.Triggers), "after", time.Since(begin).Round(time.Millisecond))
+			"functions", len(m.Functions), "triggers", len(m.Triggers), "after", time.Since(begin).Round(time.Millisecond))
 		return g.run(cmd.Context())
 	}
 	return cmd
 }
 
+// read reads the manifest file, when there is one.
+func (o *gatewayOptions) read(manifest manifestFlags) (err error) {
+	if o.services, err = manifest.services(); err != nil {
+		return err
+	}
+	if o.manifestFile = manifest.find(); o.manifestFile != "" {
+		o.manifest, err = manifest.load(o.log, nil)
+	}
+	return err
+}
+
 // fromOriginal honours the environment of the original funker-dispatch, and checks addresses.
 func (o *gatewayOptions) fromOriginal(f *pflag.FlagSet) error {
-	if port := os.Getenv("port"); port != "" && !f.Changed("listen") {
-		o.listen = ":" + port
-	}
+	o.listen = publicAddress(f)
 	if socket := os.Getenv("DOCKER_SOCKET"); socket != "" {
 		if info, err := os.Stat(socket); err != nil || info.Mode()&fs.ModeSocket == 0 {
 			return fmt.Errorf("DOCKER_SOCKET %s is not a socket: is Docker running, and the socket mounted?", socket)
 		}
 	}
+	return o.checkAdmin()
+}
+
+// checkAdmin keeps the admin listener, which has no TLS, on loopback.
+func (o *gatewayOptions) checkAdmin() error {
 	host, _, err := net.SplitHostPort(o.admin)
 	if err != nil {
 		return usagef("--admin %q: %w", o.admin, err)
 	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return usagef("--admin %q: the admin listener has no TLS and stays on a loopback address, such as 127.0.0.1:3001", o.admin)
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
 	}
+	if !o.adminOpen {
+		return usagef("--admin %q: the admin listener has no TLS and stays on a loopback address, such as 127.0.0.1:3001; "+
+			"for an address that only a proxy with TLS, or a network of your own, reaches, add --admin-insecure", o.admin)
+	}
+	o.log.Warn("INSECURE: the admin listener can be reached from elsewhere and has no TLS: its tokens and sessions can be read on the way", "admin", o.admin)
 	return nil
+}
+
+// publicAddress is --listen, or else the port of the original.
+func publicAddress(f *pflag.FlagSet) string {
+	listen := f.Lookup("listen")
+	if port := os.Getenv("port"); port != "" && !listen.Changed {
+		return ":" + port
+	}
+	return listen.Value.String()
 }
 
 func readToken(file string) (string, error) {
@@ -125,47 +183,60 @@ type manifestFlags struct {
 var defaultManifests = []string{"functions.yaml", "services.json"}
 
 func (m *manifestFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&m.file, "manifest", "", "manifest file (default functions.yaml, else services.json)")
+	f.StringVar(&m.file, "manifest", "", "manifest file (default functions.yaml or services.json in this folder)")
 	f.StringVar(&m.githubSecret, "github-secret-file", "", "for a services.json: file with the secret of the GitHub webhook")
 	f.BoolVar(&m.insecure, "insecure", false, "for a services.json: accept requests that nothing verifies")
 }
 
-func (m *manifestFlags) load(log *slog.Logger) (*deploy.Manifest, error) {
+// load reads the manifest, with the secrets of some of its triggers; nil: all.
+func (m *manifestFlags) load(log *slog.Logger, secretsOf func(*deploy.Trigger) bool) (*deploy.Manifest, error) {
+	options, err := m.services()
+	if err != nil {
+		return nil, err
+	}
+	file := m.find()
+	if file == "" {
+		return nil, fmt.Errorf("no manifest: write %s (see docs/manifest.md), or name one with --manifest", defaultManifests[0])
+	}
+	manifest, err := deploy.LoadWith(file, options, secretsOf)
+	if err != nil {
+		return nil, err
+	}
+	remark(log, file, manifest)
+	return manifest, nil
+}
+
+// services returns what a services.json does not say.
+func (m *manifestFlags) services() (deploy.ServicesOptions, error) {
 	options := deploy.ServicesOptions{SkillID: os.Getenv("authorizedApplicationId"), Insecure: m.insecure}
-	if m.githubSecret != "" {
-		secret, err := readToken(m.githubSecret)
-		if err != nil {
-			return nil, err
-		}
-		options.GitHubSecret = deploy.Secret(secret)
+	secret, err := readToken(m.githubSecret)
+	if err == nil && secret != "" {
+		options.GitHubSecret = trigger.Secret(secret)
 	}
-	file, err := m.find()
-	if err != nil {
-		return nil, err
-	}
-	manifest, err := deploy.LoadWith(file, options)
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range manifest.Warnings {
+	return options, err
+}
+
+// remark logs what an operator has to know of a manifest.
+func remark(log *slog.Logger, file string, m *deploy.Manifest) {
+	for _, w := range m.Warnings {
 		log.Warn("manifest", "file", file, "warning", w)
 	}
-	for _, t := range manifest.Triggers {
+	for _, t := range m.Triggers {
 		if t.Insecure {
 			log.Warn("INSECURE: anybody can send events to this trigger", "trigger", t.Source(), "path", t.Path)
 		}
 	}
-	return manifest, nil
 }
 
-func (m *manifestFlags) find() (string, error) {
+// find returns the manifest file, "" when none is named and none is in this folder.
+func (m *manifestFlags) find() string {
 	if m.file != "" {
-		return m.file, nil
+		return m.file
 	}
 	for _, file := range defaultManifests {
 		if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
-			return file, nil
+			return file
 		}
 	}
-	return "", fmt.Errorf("no manifest: write %s (see docs/manifest.md), or name one with --manifest", defaultManifests[0])
+	return ""
 }

@@ -29,18 +29,19 @@ func signCommand() *cobra.Command {
 		Use:   "sign TRIGGER [URL]",
 		Short: "Print a correctly signed sample request as a curl command, or send it",
 		Long: `sign makes the request that a genuine sender would make to a trigger of the manifest. TRIGGER is its kind
-(alexa, github) or, where there are several, its name. URL is the gateway, ` + defaultURL + ` by default.
-The curl command holds the signature, never the secret.`,
+(` + strings.Join(trigger.Kinds(), ", ") + `) or, where there are several, its name. URL is the gateway, ` + defaultURL + ` by default.
+The curl command holds the signature, never the secret; but for a sender that signs nothing it holds what the sender
+sends along. Of alexa and sns only Amazon has the key: add test-secret-file to a trigger of theirs to try it.`,
 		Example: `  funker-dispatch sign github --send
   funker-dispatch sign alexa -d @request.json https://gateway.example.org`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: takes("TRIGGER", "[URL]"),
 	}
 	cmd.Flags().StringVarP(&data, "body", "d", "", "body: JSON, @FILE or @- (default: a sample)")
-	cmd.Flags().StringVar(&event, "event", "", "GitHub's event name (default: that of the sample, else push)")
+	cmd.Flags().StringVar(&event, "event", "", "name of the event, where the sender has it in a header (default: that of the sample)")
 	cmd.Flags().BoolVar(&send, "send", false, "send the request and print the answer")
 	manifest.add(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		m, err := manifest.load(slog.New(slog.DiscardHandler))
+		m, err := manifest.load(slog.New(slog.DiscardHandler), func(t *deploy.Trigger) bool { return isCalled(t, args[0]) })
 		if err != nil {
 			return err
 		}
@@ -64,7 +65,7 @@ The curl command holds the signature, never the secret.`,
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s\n", answer.status, bytes.TrimSpace(answer.body))
+		answer.print(cmd.OutOrStdout())
 		if answer.code >= 300 {
 			return errors.New("the gateway refused the request")
 		}
@@ -73,13 +74,16 @@ The curl command holds the signature, never the secret.`,
 	return cmd
 }
 
+func isCalled(t *deploy.Trigger, name string) bool {
+	return name == t.Kind || name == t.Name || name == t.Source()
+}
+
 func findTrigger(m *deploy.Manifest, name string) (*deploy.Trigger, error) {
 	var found []*deploy.Trigger
 	var known []string
-	for i := range m.Triggers {
-		t := m.Triggers[i]
+	for _, t := range m.Triggers {
 		known = append(known, t.Source())
-		if name == t.Kind || name == t.Name || name == t.Source() {
+		if isCalled(t, name) {
 			found = append(found, t)
 		}
 	}
@@ -92,10 +96,6 @@ func findTrigger(m *deploy.Manifest, name string) (*deploy.Trigger, error) {
 	return nil, usagef("several triggers are called %q; take one of: %s", name, strings.Join(known, ", "))
 }
 
-func triggerConfig(t *deploy.Trigger) trigger.Config {
-	return trigger.Config{Kind: t.Kind, SkillIDs: t.SkillIDs, Secret: t.Secret, IDOnly: t.IDOnly, Insecure: t.Insecure}
-}
-
 // request is a signed request.
 type request struct {
 	url    string
@@ -104,7 +104,7 @@ type request struct {
 }
 
 func sample(cmd *cobra.Command, t *deploy.Trigger, data, event string) (request, error) {
-	cfg := triggerConfig(t)
+	cfg := t.Config
 	body := trigger.SampleFor(cfg, time.Now())
 	if data != "" {
 		var err error
@@ -116,29 +116,46 @@ func sample(cmd *cobra.Command, t *deploy.Trigger, data, event string) (request,
 	if err != nil {
 		return request{}, fmt.Errorf("sign: %w", err)
 	}
-	if event != "" && t.Kind == trigger.GitHub {
-		header.Set("X-GitHub-Event", event)
+	if event != "" {
+		name := trigger.NameHeader(cfg)
+		if name == "" {
+			return request{}, usagef("%s has the name of the event in the body, or signs it: leave --event out", t.Source())
+		}
+		header.Set(name, event)
 	}
 	return request{header: header, body: body}, nil
 }
 
 // curl prints the request for a POSIX shell.
 func (r request) curl() string {
-	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 	var b strings.Builder
 	b.WriteString("curl -sS -X POST")
 	for _, k := range slices.Sorted(maps.Keys(r.header)) {
-		b.WriteString(" \\\n  -H " + quote(k+": "+r.header.Get(k)))
+		b.WriteString(" \\\n  -H " + shellQuote(k+": "+r.header.Get(k)))
 	}
-	b.WriteString(" \\\n  --data-binary " + quote(string(r.body)) + " \\\n  " + quote(r.url))
+	b.WriteString(" \\\n  --data-binary " + shellQuote(string(r.body)) + " \\\n  " + shellQuote(r.url))
 	return b.String()
 }
+
+// shellQuote writes a word for a POSIX shell.
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 type answer struct {
 	code   int
 	status string
 	header http.Header
 	body   []byte
+}
+
+// print leaves out the headers that are not ours.
+func (a answer) print(w io.Writer) {
+	fmt.Fprintln(w, a.status)
+	for _, name := range slices.Sorted(maps.Keys(a.header)) {
+		if strings.HasPrefix(name, "Funker-") {
+			fmt.Fprintf(w, "%s: %s\n", name, oneLine(a.header.Get(name)))
+		}
+	}
+	fmt.Fprintf(w, "%s\n", bytes.TrimSpace(a.body))
 }
 
 func (r request) send(ctx context.Context) (answer, error) {

@@ -15,15 +15,14 @@ var (
 )
 
 func versionCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "version", Short: "Print version, commit, Go and embedded NATS version", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "version", Short: "Print version, commit, Go and embedded NATS version", Args: takes()}
 	out := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		v := buildInfo()
 		if *out == "json" {
 			return printJSON(cmd.OutOrStdout(), v)
 		}
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "funker-dispatch %s\ncommit %s\n%s %s/%s\nnats-server %s\n",
-			v.Version, v.Commit, v.Go, runtime.GOOS, runtime.GOARCH, v.NATS)
+		_, err := fmt.Fprint(cmd.OutOrStdout(), v)
 		return err
 	}
 	return cmd
@@ -34,6 +33,10 @@ type build struct {
 	Commit  string `json:"commit"`
 	Go      string `json:"go"`
 	NATS    string `json:"nats_server"`
+}
+
+func (b build) String() string {
+	return fmt.Sprintf("funker-dispatch %s\ncommit %s\n%s %s/%s\nnats-server %s\n", b.Version, b.Commit, b.Go, runtime.GOOS, runtime.GOARCH, b.NATS)
 }
 
 func buildInfo() build {

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// measurement is one thing to measure, and what to compare it with.
+type measurement struct {
+	what    string
+	clients int
+	versus  string
+	do      func(ctx context.Context) error
+	after   func(ctx context.Context) error // waits until nothing goes on any more, or tidies up; nil: nothing to do
+	bad     bool                            // bad requests come meanwhile
+}
+
+// measureAll measures everything in turns, so that a slow minute of the machine hits what is compared alike.
+func (b *bench) measureAll(ctx context.Context, all []measurement) ([]row, error) {
+	rounds := make([][]row, len(all))
+	for range b.rounds {
+		for i, m := range all {
+			r, err := b.measure(ctx, m)
+			if err != nil {
+				return nil, fmt.Errorf("%s, %d clients: %w", m.what, m.clients, err)
+			}
+			rounds[i] = append(rounds[i], r)
+		}
+	}
+	rows := make([]row, len(all))
+	for i, m := range all {
+		rows[i] = medianRow(rounds[i])
+		if m.versus != "" {
+			other := slices.IndexFunc(all, func(o measurement) bool {
+				return o.what == m.versus && (o.clients == m.clients || m.versus == rawSync)
+			})
+			rows[i].Versus = m.versus
+			rows[i].RateBy = median(rounds[i], func(k int) float64 { return rounds[i][k].Rate / rounds[other][k].Rate })
+			if all[other].clients == m.clients {
+				rows[i].P50By = median(rounds[i], func(k int) float64 { return rounds[i][k].P50 / rounds[other][k].P50 })
+				rows[i].P99By = median(rounds[i], func(k int) float64 { return rounds[i][k].P99 / rounds[other][k].P99 })
+			}
+		}
+	}
+	return rows, nil
+}
+
+// measure runs one thing with its clients for the time of one figure, after a tenth of it to warm up. What is under way
+// then is finished and counts, and its time too.
+func (b *bench) measure(ctx context.Context, m measurement) (row, error) {
+	b.client.CloseIdleConnections() // before the server does
+	if !m.bad {
+		return b.measureAlone(ctx, m)
+	}
+	bad := b.startBad(ctx)
+	r, err := b.measureAlone(ctx, m)
+	rate, failed := bad.stop()
+	r.Bad = rate
+	return r, errors.Join(err, failed)
+}
+
+func (b *bench) measureAlone(ctx context.Context, m measurement) (row, error) {
+	var failures atomic.Int64
+	var firstError error
+	var once sync.Once
+	begin := time.Now()
+	warm, end := begin.Add(b.time/10), begin.Add(b.time/10+b.time)
+	times := make([][]time.Duration, m.clients)
+	var clients sync.WaitGroup
+	for i := range m.clients {
+		clients.Go(func() {
+			for ctx.Err() == nil {
+				start := time.Now()
+				if start.After(end) {
+					return
+				}
+				if err := m.do(ctx); err != nil {
+					failures.Add(1)
+					once.Do(func() { firstError = err })
+				} else if took := time.Since(start); start.Add(took).After(warm) {
+					times[i] = append(times[i], took)
+				}
+			}
+		})
+	}
+	clients.Wait()
+	elapsed := time.Since(warm)
+	if ctx.Err() != nil {
+		return row{}, context.Cause(ctx)
+	}
+	if m.after != nil {
+		if err := m.after(ctx); err != nil {
+			return row{}, err
+		}
+	}
+	all := slices.Concat(times...)
+	if len(all) == 0 {
+		return row{}, fmt.Errorf("nothing succeeded: %w", firstError)
+	}
+	slices.Sort(all)
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	return row{What: m.what, Clients: m.clients, Rate: float64(len(all)) / elapsed.Seconds(), P50: ms(all[len(all)/2]),
+		P99: ms(all[len(all)*99/100]), Failures: failures.Load()}, nil
+}

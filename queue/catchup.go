@@ -1,0 +1,207 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	pullBatch    = 1000             // messages that are on their way at a time
+	readerIdle   = 10 * time.Minute // after which the server forgets the consumer of a reader
+	readerTries  = 3                // consumers made in vain
+	catchUpLimit = time.Minute      // for one batch, of a server that is busy recovering
+)
+
+// reader is how far the index has read a stream.
+type reader struct {
+	shelf    shelf
+	consumer string // "" when it must be made
+	next     uint64 // sequence
+}
+
+// ends are the first and the last messages of the streams.
+type ends [shelves]jetstream.StreamState
+
+// catchUp reads what the streams hold, and drops what they have dropped.
+func (x *index) catchUp(ctx context.Context) error {
+	now, err := x.readAll(ctx)
+	if err != nil {
+		return err
+	}
+	x.mu.Lock()
+	x.trim(x.noted[0])
+	x.mu.Unlock()
+	x.noted = [2]ends{x.noted[1], now}
+	x.built.Store(true)
+	return x.prune(ctx, now[shelfEvents])
+}
+
+// readAll reads what the streams hold. A message is stored after those it follows from: an event, its retries, its dead
+// letter, the lines of its log. So their ends are noted against that order, and then they are read in it: whatever is
+// read finds what it follows from.
+func (x *index) readAll(ctx context.Context) (now ends, err error) {
+	for s := shelfLog; s >= shelfEvents; s-- {
+		stream, err := x.js.Stream(ctx, s.String())
+		if err != nil {
+			return now, fmt.Errorf("look up %s: %w", s, err)
+		}
+		now[s] = stream.CachedInfo().State
+	}
+	if !x.built.Load() {
+		if err := x.prepare(ctx, now); err != nil {
+			return now, err
+		}
+	}
+	for s := shelfEvents; s <= shelfLog; s++ {
+		if err := x.readTo(ctx, s, now[s].LastSeq); err != nil {
+			return now, err
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.ledger.noteLate(time.Now().UnixMilli())
+	return now, nil
+}
+
+// prepare notes what is there before anything is read.
+func (x *index) prepare(ctx context.Context, now ends) (err error) {
+	var total int64
+	for s := shelfEvents; s < shelves; s++ {
+		total += int64(now[s].Msgs) //nolint:gosec // a count of messages
+	}
+	x.total.Store(total)
+	if x.started[shelfEvents] == nil {
+		if x.started, err = positionsOf(ctx, x.js, shelfRetry, shelfEvents); err != nil {
+			return err
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.trim(now)
+	x.noted = [2]ends{now, now}
+	return nil
+}
+
+// readTo reads a stream up to a sequence, and perhaps some messages more.
+func (x *index) readTo(ctx context.Context, s shelf, last uint64) error {
+	r := &x.readers[s]
+	for tries := 0; r.next <= last; {
+		if err := x.open(ctx, r); err != nil {
+			return err
+		}
+		got, known, err := x.pull(ctx, r, int(min(pullBatch, last-r.next+1))) //nolint:gosec // at most pullBatch
+		switch {
+		case err != nil:
+			x.hangUp()
+			return err
+		case !known && tries == readerTries:
+			return fmt.Errorf("read %s: the consumer is not there", s)
+		case !known:
+			r.consumer = ""
+			tries++
+		case got == 0:
+			if err := x.skip(ctx, r, last); err != nil {
+				return err
+			}
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.ledger.ended(s, r.next)
+	return nil
+}
+
+func (x *index) pull(ctx context.Context, r *reader, batch int) (got int, known bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, catchUpLimit)
+	defer cancel()
+	now := time.Now().UnixMilli()
+	return x.tap.pull(ctx, r.shelf.String(), r.consumer, batch, func(m *tapMessage) {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		e := x.ledger.readEntry(newRef(r.shelf, m.seq), m.stored, m.subject, m.header)
+		x.ledger.note(&e, now)
+		r.next = m.seq + 1
+		x.read.Add(1)
+	})
+}
+
+// skip passes over messages that are gone, when a pull found none. A message that was stored just now may not be there
+// for the consumer yet: then the next pull finds it.
+func (x *index) skip(ctx context.Context, r *reader, last uint64) error {
+	s, err := x.js.Stream(ctx, r.shelf.String())
+	if err != nil {
+		return fmt.Errorf("look up %s: %w", r.shelf, err)
+	}
+	m, err := s.GetMsg(ctx, r.next, jetstream.WithGetMsgSubject(">"))
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && m.Sequence > last:
+		r.next = last + 1
+		return nil
+	case err != nil:
+		return fmt.Errorf("read %s/%d: %w", r.shelf, r.next, err)
+	}
+	return nil
+}
+
+// open makes sure that there is a connection, and a consumer that begins where the reader stands.
+func (x *index) open(ctx context.Context, r *reader) error {
+	if x.tap == nil {
+		conn, err := x.dial()
+		if err != nil {
+			return fmt.Errorf("connect the index: %w", err)
+		}
+		if x.tap, err = openTap(conn, x.key); err != nil {
+			return err
+		}
+		x.tasks.Go(x.tap.run)
+	}
+	if r.consumer != "" {
+		return nil
+	}
+	c, err := x.js.CreateConsumer(ctx, r.shelf.String(), jetstream.ConsumerConfig{
+		Description: "index of the gateway", AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, InactiveThreshold: readerIdle,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.next,
+		HeadersOnly: r.shelf != shelfLog, // a line has next to no body, and taking it off costs time
+	})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", r.shelf, err)
+	}
+	r.consumer = c.CachedInfo().Name
+	return nil
+}
+
+// hangUp ends the connection. What was on its way is read again with new consumers.
+func (x *index) hangUp() {
+	if x.tap == nil {
+		return
+	}
+	// A connection within the process has nothing to tell when it is closed.
+	_ = x.tap.conn.Close()
+	<-x.tap.ended
+	x.tap = nil
+	for s := range x.readers {
+		x.readers[s].consumer = ""
+	}
+}
+
+// trim drops what the streams have dropped. It is given what was noted two times before, so that it is known where those
+// runs went on: a schedule may have gone before it was read the first time, and then the message that came of it is read
+// the second time.
+func (x *index) trim(noted ends) {
+	for s := shelfEvents; s < shelves; s++ {
+		x.ledger.forgetting(x.waited).trim(s, noted[s].FirstSeq)
+	}
+	if n := x.ledger.keptCount(); n > 2*x.kept+1000 {
+		x.ledger.sweep()
+		x.kept = x.ledger.keptCount()
+	}
+}
+
+// waited reports whether a message had not been delivered when the index was begun.
+func (x *index) waited(at ref, function string) bool {
+	return at.seq() > x.started[at.shelf()][function].delivered
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package queue
+
+import "errors"
+
+func setSyncFlag(string, bool) error { return errors.ErrUnsupported }

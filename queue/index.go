@@ -1,0 +1,128 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
+)
+
+// ErrIndexing means that the state of events is not known yet, because the gateway has just started and reads what is
+// stored. Events and calls are accepted and run meanwhile.
+var ErrIndexing = errors.New("the index is being built")
+
+// index knows where every stored event and call stands. It is made from what is stored, in the process that has the
+// embedded server, and follows the streams: when somebody asks, and once in a while so that little is left to read.
+type index struct {
+	js   jetstream.JetStream
+	log  *slog.Logger
+	dial func() (net.Conn, error)
+	key  nkeys.KeyPair
+
+	mu     sync.RWMutex // guards ledger
+	ledger ledger
+
+	readers [shelves]reader
+	tap     *tap
+	noted   [2]ends   // the last two times
+	started positions // when the index was begun
+	kept    int       // how many values the ledger kept after the last sweep
+	holes   uint64    // in FUNKER_EVENTS, when it was last pruned
+
+	built       atomic.Bool
+	read, total atomic.Int64
+
+	turn  sync.Mutex // guards next
+	next  *lap
+	wake  chan struct{}
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
+}
+
+// lap is one catching up: everybody who asked before it began waits for it.
+type lap struct {
+	done chan struct{}
+	err  error
+}
+
+func newLap() *lap { return &lap{done: make(chan struct{})} }
+
+// indexTick is how often the index follows the streams when nobody asks.
+const indexTick = time.Second
+
+// newIndex begins to build an index of the streams of a server.
+func newIndex(q *Queue, dial func() (net.Conn, error), key nkeys.KeyPair) *index {
+	ctx, stop := context.WithCancel(context.Background())
+	x := &index{js: q.js, log: q.log, dial: dial, key: key, next: newLap(), wake: make(chan struct{}, 1), stop: stop}
+	for s := shelfEvents; s < shelves; s++ {
+		x.readers[s] = reader{shelf: s, next: 1}
+	}
+	x.tasks.Go(func() { x.follow(ctx) })
+	return x
+}
+
+// close ends the index. Whoever waits for it hears that the queue is not available.
+func (x *index) close() {
+	x.stop()
+	x.tasks.Wait()
+}
+
+func (x *index) follow(ctx context.Context) {
+	tick := time.NewTicker(indexTick)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		r := x.begin()
+		r.err = x.catchUp(ctx)
+		close(r.done)
+		if r.err != nil && ctx.Err() == nil {
+			x.log.Warn("the index is behind", "error", r.err)
+		}
+		select {
+		case <-tick.C:
+		case <-x.wake:
+		case <-ctx.Done():
+		}
+	}
+	x.hangUp()
+	x.turn.Lock()
+	defer x.turn.Unlock()
+	x.next.err = fmt.Errorf("%w: it is stopping", ErrUnavailable)
+	close(x.next.done) // it stays: who comes from now on hears that too
+}
+
+// begin starts a lap: who comes from now on waits for the next one.
+func (x *index) begin() *lap {
+	x.turn.Lock()
+	defer x.turn.Unlock()
+	r := x.next
+	x.next = newLap()
+	return r
+}
+
+// fresh returns when the index knows everything that was stored when it was called. While the index is being built it
+// waits, and returns ErrIndexing when ctx ends first.
+func (x *index) fresh(ctx context.Context) error {
+	x.turn.Lock()
+	r := x.next
+	x.turn.Unlock()
+	select {
+	case x.wake <- struct{}{}:
+	default:
+	}
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+	}
+	if !x.built.Load() {
+		return fmt.Errorf("%w: %d of %d messages are read", ErrIndexing, x.read.Load(), x.total.Load())
+	}
+	return fmt.Errorf("follow the streams: %w", ctx.Err())
+}

@@ -1,0 +1,135 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// scrapeLimit is how long the streams may take to answer a scrape.
+const scrapeLimit = 5 * time.Second
+
+// metrics are what the queue tells about itself: the time of each sync as it happens, everything else when it is
+// asked. Labels are names of functions, reasons of dead letters and the parts of the balance.
+type metrics struct {
+	q     *Queue
+	syncs prometheus.Histogram
+}
+
+// measure registers the metrics.
+func (q *Queue) measure(r prometheus.Registerer) error {
+	m := &metrics{q, prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "funker_sync_seconds", Help: "Time of one sync of the store to disk, which all publishers that wait share.",
+		Buckets: prometheus.ExponentialBuckets(0.0001, 2.5, 12), // 0.1 ms to 2.4 s
+	})}
+	if q.sync != nil {
+		q.sync.observe = func(d time.Duration) { m.syncs.Observe(d.Seconds()) }
+	}
+	if err := r.Register(m); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	return nil
+}
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("funker_"+name, help, labels, nil)
+}
+
+var (
+	descWaiting = describe("waiting", "Messages that no worker has taken yet, by function and lane: calls, replays (due retries too), events.", "function", "lane")
+	descRunning = describe("running", "Messages that a worker has and has not settled.", "function", "lane")
+	descPlanned = describe("scheduled", "Retries that wait for their time.", "function")
+	descOldest  = describe("oldest_waiting_seconds", "Age of the oldest event that waits or runs; 0 without any.", "function")
+	descDead    = describe("dead_letters", "Dead letters whose event is still dead, by reason.", "function", "reason")
+	descRuns    = describe("runs", "Runs (accepted events and replays) that the store knows, by where they stand: waiting, running, scheduled, succeeded, dead, dropped, unrecorded.", "state")
+	descStored  = describe("store_bytes", "Bytes in the streams that refuse what is new when they are full.", "stream")
+	descRoom    = describe("store_limit_bytes", "Bytes that these streams may hold.", "stream")
+	descFree    = describe("disk_free_bytes", "Bytes free on the disk of the data folder.")
+	descReserve = describe("disk_reserve_bytes", "Bytes of the disk that are kept for what was accepted before. With less free, new events and calls are refused.")
+	descDrift   = describe("conservation_drift", "Runs that are unaccounted for: accepted or replayed, and neither under way nor ended. Anything but 0 is a bug or a damaged store.")
+)
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descWaiting, descRunning, descPlanned, descOldest, descDead, descRuns, descDrift, descStored, descRoom, descFree, descReserve} {
+		ch <- d
+	}
+	m.syncs.Describe(ch)
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeLimit)
+	defer cancel()
+	m.syncs.Collect(ch)
+	if err := m.functions(ctx, ch); err != nil {
+		ch <- prometheus.NewInvalidMetric(descWaiting, err)
+	}
+	if err := m.balance(ctx, ch); err != nil {
+		ch <- prometheus.NewInvalidMetric(descDrift, err)
+	}
+	if err := m.usage(ctx, ch); err != nil {
+		ch <- prometheus.NewInvalidMetric(descStored, err)
+	}
+}
+
+func gauge(ch chan<- prometheus.Metric, d *prometheus.Desc, v float64, labels ...string) {
+	ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+// functions writes what every function has to do.
+func (m *metrics) functions(ctx context.Context, ch chan<- prometheus.Metric) error {
+	stats, err := m.q.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range stats {
+		for lane, n := range map[string]Lane{"calls": s.Calls, "replays": s.Replays, "events": s.Events} {
+			gauge(ch, descWaiting, float64(n.Waiting), s.Function, lane)
+			gauge(ch, descRunning, float64(n.Running), s.Function, lane)
+		}
+		gauge(ch, descPlanned, float64(s.Scheduled), s.Function)
+		oldest := 0.0
+		if !s.Oldest.IsZero() {
+			oldest = time.Since(s.Oldest).Seconds()
+		}
+		gauge(ch, descOldest, oldest, s.Function)
+		for _, r := range Reasons() {
+			gauge(ch, descDead, float64(s.Dead[r]), s.Function, string(r))
+		}
+	}
+	return nil
+}
+
+// balance writes where the runs are.
+func (m *metrics) balance(ctx context.Context, ch chan<- prometheus.Metric) error {
+	b, err := m.q.Balance(ctx)
+	if err != nil {
+		return err
+	}
+	for state, n := range map[string]int64{
+		"waiting": b.Waiting, "running": b.Running, "scheduled": b.Scheduled, "succeeded": b.Succeeded, "dead": b.Dead,
+		"dropped": b.Dropped, "unrecorded": b.Unrecorded,
+	} {
+		gauge(ch, descRuns, float64(n), state)
+	}
+	gauge(ch, descDrift, float64(b.Drift))
+	return nil
+}
+
+// usage writes how full the store is.
+func (m *metrics) usage(ctx context.Context, ch chan<- prometheus.Metric) error {
+	u, err := m.q.Usage(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range u.Streams {
+		gauge(ch, descStored, float64(s.Bytes), s.Stream)
+		gauge(ch, descRoom, float64(s.Limit), s.Stream)
+	}
+	gauge(ch, descFree, float64(u.Free))
+	gauge(ch, descReserve, float64(u.Reserve))
+	return nil
+}

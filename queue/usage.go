@@ -1,0 +1,60 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+)
+
+// Usage is how full the store and its disk are.
+type Usage struct {
+	Streams []StreamUsage `json:"streams"` // those that refuse what is new when they are full
+	Free    int64         `json:"free"`    // bytes of the disk
+	Reserve int64         `json:"reserve"` // bytes of the disk that are kept for what was accepted before
+}
+
+// StreamUsage is how full a stream is.
+type StreamUsage struct {
+	Stream string `json:"stream"`
+	Bytes  uint64 `json:"bytes"`
+	Limit  uint64 `json:"limit"` // bytes
+}
+
+// Usage measures how full the store and its disk are.
+func (q *Queue) Usage(ctx context.Context) (Usage, error) {
+	if q.server == nil {
+		return ask[Usage](ctx, q, "usage", nil)
+	}
+	disk, err := look(q.server.StoreDir())
+	if err != nil {
+		return Usage{}, err
+	}
+	u := Usage{Free: disk.free, Reserve: disk.reserve()}
+	for _, name := range []string{streamEvents, streamBodies} {
+		s, err := q.js.Stream(ctx, name)
+		if err != nil {
+			return Usage{}, fmt.Errorf("open %s: %w", name, err)
+		}
+		info := s.CachedInfo()
+		u.Streams = append(u.Streams, StreamUsage{name, info.State.Bytes, uint64(max(0, info.Config.MaxBytes))}) //nolint:gosec // not negative
+	}
+	return u, nil
+}
+
+// Warnings says what refuses new events, or will do so soon. There are none as long as trimming the history helps.
+func (u Usage) Warnings() (all []string) {
+	for _, s := range u.Streams {
+		if s.Bytes > s.Limit/100*trimAbove {
+			all = append(all, fmt.Sprintf("%s holds %s of %s: when it is full, new events get 503 store_full",
+				s.Stream, formatSize(int64(s.Bytes)), formatSize(int64(s.Limit)))) //nolint:gosec // sizes on a disk
+		}
+	}
+	switch {
+	case u.Free <= u.Reserve:
+		all = append(all, fmt.Sprintf("the disk has %s free, the last %s are kept for what was accepted before: new events and calls get 503 store_full",
+			formatSize(u.Free), formatSize(u.Reserve)))
+	case u.Free < 2*u.Reserve:
+		all = append(all, fmt.Sprintf("the disk has %s free: with %s and less, new events and calls get 503 store_full",
+			formatSize(u.Free), formatSize(u.Reserve)))
+	}
+	return all
+}

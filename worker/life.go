@@ -1,0 +1,242 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/funker-dispatch/funker-dispatch/deploy"
+	"github.com/funker-dispatch/funker-dispatch/queue"
+)
+
+const (
+	// exitTime is how soon after its reply a one-shot task is gone; 36 to 54 ms were seen. A task of which nothing is
+	// known gets no second connection before.
+	exitTime = 250 * time.Millisecond
+	// outliveTime is how long after its reply a task lives that was taken for a one-shot one and is none.
+	outliveTime = 5 * time.Second
+
+	shortRest = 10 * time.Millisecond // before a task that refused is tried again, at first
+	longRest  = time.Second           // and later
+)
+
+// lifeID names one life of a container.
+type lifeID struct {
+	id      string
+	started int64
+	address string
+}
+
+// life is one task from its start to its end, and the slots that are bound to it.
+type life struct {
+	runner *runner
+	task   deploy.Task
+	open   context.Context // until the task gets no more connections
+	leave  context.CancelFunc
+	pokes  chan struct{} // the settings of the function have changed
+	since  time.Time     // when it was first seen
+	lost   bool          // nobody knows whether it lives; guarded by runner.mu
+
+	proven  atomic.Bool  // it has taken a connection
+	spent   atomic.Bool  // it has taken one, and may be a one-shot task
+	replies atomic.Int64 // that it gave
+	busy    atomic.Int64 // connections that it has
+}
+
+// begin takes a task that has just come, or that has come back from before. It is called with the lock.
+func (r *runner) begin(t deploy.Task, before *life) *life {
+	l := &life{runner: r, task: t, pokes: make(chan struct{}, 1), since: time.Now()}
+	l.open, l.leave = context.WithCancel(r.ctx)
+	if before != nil {
+		l.since = before.since
+		l.proven.Store(before.proven.Load())
+		l.spent.Store(before.spent.Load())
+		l.replies.Store(before.replies.Load())
+	}
+	if t.Fault != "" && before == nil {
+		r.worker.Log.Warn("label of a task ignored", "function", t.Function, "task", t.ID, "error", t.Fault)
+	}
+	r.tending.Go(l.tend)
+	return l
+}
+
+// die ends the life: the container is gone. It is called with the lock. A task that went by itself after its only reply
+// is a one-shot task, whatever it was taken for.
+func (l *life) die() {
+	told := l.open.Err() != nil
+	l.leave()
+	if !told && l.replies.Load() == 1 && l.setLifecycle() == deploy.LifecycleAuto {
+		l.runner.learnLocked(l, deploy.LifecycleOneShot)
+	}
+}
+
+// lose gives the task no work until it is known again whether it lives. It is called with the lock.
+func (l *life) lose() {
+	l.lost = true
+	l.leave()
+}
+
+// suspect takes a task that has answered once for a one-shot one after all.
+func (l *life) suspect() {
+	if l.proven.Load() && l.replies.Load() <= 1 {
+		l.spent.Store(true)
+		l.poke()
+	}
+}
+
+func (l *life) poke() {
+	select {
+	case l.pokes <- struct{}{}:
+	default:
+	}
+}
+
+// setLifecycle is that of its label, else of its function.
+func (l *life) setLifecycle() deploy.Lifecycle {
+	return cmp.Or(l.task.Lifecycle, l.runner.function.Load().Lifecycle, deploy.LifecycleAuto)
+}
+
+// lifecycle is also what was learnt of its image. It stays LifecycleAuto until then.
+func (l *life) lifecycle() deploy.Lifecycle {
+	l.runner.mu.Lock()
+	defer l.runner.mu.Unlock()
+	return l.lifecycleLocked()
+}
+
+func (l *life) lifecycleLocked() deploy.Lifecycle {
+	set := l.setLifecycle()
+	if set == deploy.LifecycleAuto {
+		return cmp.Or(l.runner.learnt[l.task.Image], set)
+	}
+	return set
+}
+
+func (l *life) concurrency() int {
+	return max(1, cmp.Or(l.task.Concurrency, l.runner.function.Load().Concurrency))
+}
+
+// hasRoom does not ask for the lifecycle: a task that is spent has none.
+func (l *life) hasRoom() bool {
+	return l.open.Err() == nil && l.proven.Load() && !l.spent.Load() && l.busy.Load() < int64(l.concurrency())
+}
+
+// tend gives the task work until it leaves: one connection at first, to see whether it listens, and for a one-shot task
+// no other one; as many as it takes for a server task.
+func (l *life) tend() {
+	for pause := shortRest; l.open.Err() == nil; {
+		switch {
+		case l.spent.Load():
+			l.judge()
+		case l.proven.Load() && l.lifecycle() == deploy.LifecycleServer:
+			l.serve()
+		case l.offer():
+			pause = shortRest
+		default:
+			rest(l.open, pause, nil)
+			pause = min(2*pause, longRest)
+		}
+	}
+}
+
+// offer offers the task for one connection. It reports whether it took one.
+func (l *life) offer() bool {
+	took := make(chan bool, 1)
+	l.runner.tending.Go(func() {
+		l.runner.slot(l.open, func(e *queue.Event) queue.Result {
+			r, connected := l.attempt(e)
+			if r.Last = r.Last || connected; r.Last {
+				l.spent.Store(connected)
+				took <- connected
+			}
+			return r
+		})
+	})
+	select {
+	case connected := <-took:
+		return connected
+	case <-l.open.Done():
+		return false
+	}
+}
+
+// judge decides whether a task that has taken a connection gets another one.
+func (l *life) judge() {
+	switch l.lifecycle() {
+	case deploy.LifecycleServer:
+		l.spent.Store(false)
+	case deploy.LifecycleOneShot:
+		if l.setLifecycle() == deploy.LifecycleOneShot {
+			l.idle(l.open) // it gets no other one
+			return
+		}
+		l.outlive(outliveTime)
+	default:
+		if !rest(l.open, exitTime, l.pokes) {
+			return
+		}
+		if l.lifecycle() == deploy.LifecycleOneShot { // another task was quicker
+			l.outlive(outliveTime - exitTime)
+			return
+		}
+		l.passed()
+	}
+}
+
+func (l *life) outlive(d time.Duration) {
+	if rest(l.open, d, l.pokes) {
+		l.passed()
+	}
+}
+
+// passed means that the task lives on after its connection. When it has replied it is a server task; otherwise nothing
+// is known.
+func (l *life) passed() {
+	if l.replies.Load() > 0 {
+		l.runner.learn(l, deploy.LifecycleServer)
+	}
+	l.spent.Store(false)
+}
+
+// serve runs the slots of a server task, until it refuses a connection or leaves.
+func (l *life) serve() {
+	ctx, stop := context.WithCancel(l.open)
+	defer stop()
+	s := slots{run: func(ctx context.Context) {
+		l.runner.slot(ctx, func(e *queue.Event) queue.Result {
+			r, _ := l.attempt(e)
+			if r.Last {
+				stop()
+			}
+			return r
+		})
+	}}
+	for ctx.Err() == nil && l.lifecycle() == deploy.LifecycleServer {
+		s.resize(ctx, l.concurrency())
+		l.idle(ctx)
+	}
+	stop()
+	s.wait()
+	l.proven.Store(false)
+}
+
+// idle returns when the settings of the function have changed, or when ctx ends.
+func (l *life) idle(ctx context.Context) {
+	select {
+	case <-l.pokes:
+	case <-ctx.Done():
+	}
+}
+
+// rest returns after d, and reports so; or earlier, when ctx ends or there is a poke.
+func rest(ctx context.Context, d time.Duration, pokes <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-pokes:
+	case <-ctx.Done():
+	}
+	return false
+}

@@ -1,0 +1,170 @@
+package worker
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/funker-dispatch/funker-dispatch/deploy"
+)
+
+// oneShots runs replicas of a one-shot function that take some time to start and to end.
+func oneShots(t *testing.T, n *node, function string, count int) []*replica {
+	t.Helper()
+	var all []*replica
+	for i := range count {
+		r := &replica{
+			n: n, task: deploy.Task{Function: function, Image: "once"},
+			bootTime: time.Duration(i+1) * 3 * time.Millisecond, exitTime: time.Duration(i+1) * 5 * time.Millisecond,
+		}
+		r.keep(t)
+		all = append(all, r)
+	}
+	return all
+}
+
+func TestOneShot_ABurstOfEventsAndCallsSucceedsAtTheFirstAttempt(t *testing.T) {
+	for _, lifecycle := range []deploy.Lifecycle{deploy.LifecycleOneShot, deploy.LifecycleAuto} {
+		t.Run(string(lifecycle), func(t *testing.T) {
+			n := newNode()
+			q, _ := follow(t, n, deployed("Once", lifecycle, 1))
+			replicas := oneShots(t, n, "Once", 4)
+			begin := time.Now()
+			var sending sync.WaitGroup
+			ids := make([]string, 200)
+			for i := range ids {
+				sending.Go(func() { ids[i] = publish(t, q, "Once") })
+			}
+			for range 50 {
+				sending.Go(func() {
+					if err := callBy(t, q, "Once", 30*time.Second); err != nil {
+						t.Errorf("call: %v", err)
+					}
+				})
+			}
+			sending.Wait()
+			var tries int
+			for _, id := range ids {
+				endsAtFirst(t, q, id)
+				r, err := q.Get(t.Context(), id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				tries += len(r.Attempts)
+			}
+			if tries != len(ids) {
+				t.Errorf("%d attempts for %d events", tries, len(ids))
+			}
+			var lives int64
+			for _, r := range replicas {
+				lives += r.lives.Load()
+				if n := r.crowded.Load(); n > 0 {
+					t.Errorf("%d lives got more than one connection", n)
+				}
+			}
+			t.Logf("200 events and 50 calls in %d lives of 4 replicas took %s", lives, time.Since(begin).Round(time.Millisecond))
+		})
+	}
+}
+
+func TestOneShot_TheNextCallIsAnsweredAsSoonAsTheNextTaskListens(t *testing.T) {
+	const boot, exit, calls = 20 * time.Millisecond, 10 * time.Millisecond, 40
+	n := newNode()
+	q, _ := follow(t, n, deployed("Once", deploy.LifecycleOneShot, 1))
+	(&replica{n: n, task: deploy.Task{Function: "Once"}, bootTime: boot, exitTime: exit}).keep(t)
+	begin := time.Now()
+	for range calls {
+		if err := callBy(t, q, "Once", 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	added := time.Since(begin)/calls - boot - exit
+	t.Logf("the worker adds %s to each restart", added)
+	if added > 20*time.Millisecond { // twice what is meant, for a machine that is busy
+		t.Errorf("the worker adds %s to each restart", added)
+	}
+}
+
+func TestOneShot_ATaskThatLivesOnIsAServer(t *testing.T) {
+	n := newNode()
+	q, _ := follow(t, n, deployed("Lives", deploy.LifecycleAuto, 3))
+	c := run(t, "127.0.0.1:0", replies(5*time.Millisecond))
+	n.start(deploy.Task{Function: "Lives", Address: c.address(), Image: "server"})
+	begin := time.Now()
+	if err := callBy(t, q, "Lives", 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Since(begin); d > exitTime {
+		t.Errorf("the first reply took %s: it waited for the verdict", d)
+	}
+	within(t, "three connections at a time", func() bool {
+		var calls sync.WaitGroup
+		for range 6 {
+			calls.Go(func() {
+				if err := callBy(t, q, "Lives", 5*time.Second); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		calls.Wait()
+		return c.most.Load() == 3
+	})
+	other := run(t, "127.0.0.1:0", replies(0))
+	n.start(deploy.Task{Function: "Lives", Address: other.address(), Image: "server"})
+	within(t, "another task of the image is used", func() bool {
+		if err := callBy(t, q, "Lives", 5*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		return other.all.Load() > 1
+	})
+}
+
+func TestOneShot_ATaskThatWasTakenForOneIsAServerWhenItLivesOn(t *testing.T) {
+	n := newNode()
+	q, _ := follow(t, n, deployed("Odd", deploy.LifecycleAuto, 1))
+	first := run(t, "127.0.0.1:0", replies(0))
+	crashes := n.start(deploy.Task{Function: "Odd", Address: first.address(), Image: "odd"})
+	if err := callBy(t, q, "Odd", 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	n.die(crashes.ID) // so soon after its reply that it passes for a one-shot task
+	second := run(t, "127.0.0.1:0", replies(0))
+	n.start(deploy.Task{Function: "Odd", Address: second.address(), Image: "odd"})
+	begin := time.Now()
+	for range 2 {
+		if err := callBy(t, q, "Odd", outliveTime+5*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d := time.Since(begin); d < outliveTime-time.Second {
+		t.Errorf("it got a second connection after %s", d)
+	}
+	begin = time.Now()
+	for range 5 {
+		if err := callBy(t, q, "Odd", 5*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d := time.Since(begin); d > time.Second {
+		t.Errorf("5 calls to a server took %s", d)
+	}
+}
+
+func TestOneShot_ANewImageIsJudgedAnew(t *testing.T) {
+	n := newNode()
+	q, _ := follow(t, n, deployed("New", deploy.LifecycleAuto, 2))
+	(&replica{n: n, task: deploy.Task{Function: "New", Image: "old", Lifecycle: deploy.LifecycleOneShot}}).keep(t)
+	if err := callBy(t, q, "New", 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	c := run(t, "127.0.0.1:0", replies(5*time.Millisecond))
+	n.start(deploy.Task{Function: "New", Address: c.address(), Image: "new"})
+	within(t, "the new image gets two connections at a time", func() bool {
+		var calls sync.WaitGroup
+		for range 8 {
+			calls.Go(func() { _ = callBy(t, q, "New", 5*time.Second) })
+		}
+		calls.Wait()
+		return c.most.Load() == 2
+	})
+}

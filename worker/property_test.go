@@ -1,0 +1,136 @@
+package worker
+
+import (
+	"flag"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/funker-dispatch/funker-dispatch/deploy"
+	"github.com/funker-dispatch/funker-dispatch/queue"
+)
+
+// swarmModel is a node whose tasks come and go at random while work arrives.
+type swarmModel struct {
+	t       *testing.T
+	n       *node
+	q       *queue.Queue
+	tasks   map[string]*modelTask
+	events  []string
+	calling sync.WaitGroup
+}
+
+type modelTask struct {
+	*container
+	task  deploy.Task
+	limit int64 // connections at a time
+	once  bool
+	left  time.Time
+	had   int64 // connections, when it had been leaving for long enough
+}
+
+func (m *swarmModel) start(r *rapid.T) {
+	limit := rapid.Int64Range(1, 3).Draw(r, "concurrency")
+	task := deploy.Task{Function: "Any", Image: "model", Lifecycle: deploy.LifecycleServer, Concurrency: int(limit)}
+	once := rapid.Bool().Draw(r, "one-shot")
+	if once {
+		limit, task.Lifecycle = 1, deploy.LifecycleOneShot
+	}
+	c := run(m.t, "127.0.0.1:0", replies(time.Duration(rapid.IntRange(0, 4).Draw(r, "ms of work"))*time.Millisecond))
+	task.Address = c.address()
+	task = m.n.start(task)
+	m.tasks[task.ID] = &modelTask{container: c, task: task, limit: limit, once: once}
+}
+
+func (m *swarmModel) pick(r *rapid.T) *modelTask {
+	var ids []string
+	for id, t := range m.tasks {
+		if t.left.IsZero() {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		r.Skip("no task")
+	}
+	return m.tasks[rapid.SampledFrom(ids).Draw(r, "task")]
+}
+
+func (m *swarmModel) leave(r *rapid.T) {
+	t := m.pick(r)
+	t.left = time.Now()
+	m.n.leave(t.task.ID)
+}
+
+func (m *swarmModel) die(r *rapid.T) {
+	t := m.pick(r)
+	t.left = time.Now()
+	m.n.die(t.task.ID)
+}
+
+func (m *swarmModel) publish(*rapid.T) { m.events = append(m.events, publish(m.t, m.q, "Any")) }
+
+func (m *swarmModel) call(*rapid.T) {
+	m.calling.Go(func() { _ = callBy(m.t, m.q, "Any", 300*time.Millisecond) })
+}
+
+func (m *swarmModel) pause(r *rapid.T) {
+	<-time.After(time.Duration(rapid.IntRange(1, 30).Draw(r, "ms")) * time.Millisecond)
+}
+
+// newsTime is how long the news of a task that leaves may take in a test.
+const newsTime = 100 * time.Millisecond
+
+func (m *swarmModel) check(r *rapid.T) {
+	for id, t := range m.tasks {
+		if most := t.most.Load(); most > t.limit {
+			r.Fatalf("%s had %d connections at a time, and takes %d", id, most, t.limit)
+		}
+		if all := t.all.Load(); t.once && all > 1 {
+			r.Fatalf("%s is a one-shot task and had %d connections", id, all)
+		}
+		if t.left.IsZero() || time.Since(t.left) < newsTime {
+			continue
+		}
+		if all := t.all.Load(); t.had == 0 {
+			t.had = all + 1
+		} else if all+1 > t.had {
+			r.Fatalf("%s got a connection after it had left", id)
+		}
+	}
+}
+
+func TestFollow_WhateverTheTasksDoNoneGetsMoreThanItTakes(t *testing.T) {
+	setRapid(t, "rapid.checks", "8") // each has a queue of its own
+	rapid.Check(t, func(r *rapid.T) {
+		m := &swarmModel{t: t, n: newNode(), tasks: map[string]*modelTask{}}
+		q, _, stop := followUntil(t, m.n, deployed("Any", deploy.LifecycleAuto, 1))
+		defer stop()
+		m.q = q
+		r.Repeat(map[string]func(*rapid.T){
+			"start": m.start, "leave": m.leave, "die": m.die, "publish": m.publish, "call": m.call, "pause": m.pause, "": m.check,
+		})
+		m.calling.Wait()
+		last := run(t, "127.0.0.1:0", replies(0))
+		m.n.start(deploy.Task{Function: "Any", Address: last.address(), Lifecycle: deploy.LifecycleServer})
+		for _, id := range m.events {
+			endsAtFirst(t, m.q, id)
+		}
+		m.check(r)
+	})
+}
+
+func setRapid(t *testing.T, name, value string) {
+	t.Helper()
+	f := flag.Lookup(name)
+	old := f.Value.String()
+	if err := f.Value.Set(value); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.Value.Set(old); err != nil {
+			t.Error(err)
+		}
+	})
+}
