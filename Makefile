@@ -1,7 +1,7 @@
 IMAGE  ?= funker-dispatch
 COMMIT := $(shell git describe --always --dirty 2>/dev/null)
 
-.PHONY: build test check fuzz bench image image-armhf
+.PHONY: build test check fuzz crash bench image image-armhf
 
 # One static binary for this machine: ./funker-dispatch
 build:
@@ -17,6 +17,10 @@ check:
 # Every fuzz target for a while: make fuzz FUZZTIME=5m
 fuzz:
 	.ci/run fuzz
+
+# A thousand kills of the gateway and its workers, and a worker that stalls for a minute; FUNKER_TEST_SEED_CRASH repeats one
+crash:
+	FUNKER_TEST_KILLS=1000 FUNKER_TEST_STALL=60s go test -v -run TestCrash_ -count=1 -timeout 30m ./cmd/funker-dispatch
 
 # The benchmarks of the packages, then the whole data path
 bench:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# nats-cli.sh - the stock nats CLI against a running gateway: it lists, reads and replays events and calls.
+# nats-cli.sh - the stock nats CLI against a running gateway: it lists, reads and replays events, calls and dead letters.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,7 +27,7 @@ expect() {
 	local want=$1 got
 	shift
 	echo "\$ $*"
-	got=$("$@" 2>&1) || { echo "$got"; echo "exit status $? of: $*"; return 1; }
+	got=$("$@" 2>&1) || { echo "$got"; echo "failed: $*"; return 1; }
 	echo "$got" | head -n 12
 	grep -qF -- "$want" <<<"$got" || { echo "no '$want' in it"; return 1; }
 }
@@ -49,7 +49,7 @@ until_ok curl -fsS "http://$public/healthz"
 sign() { "$fd" sign "$1" --send --manifest "$work/functions.yaml" "http://$public"; }
 sign alexa | tee "$work/alexa"
 grep -q 'Hello from your own swarm' "$work/alexa"
-id=$(sign github | grep -oE '[0-9A-Z]{26}')
+id=$(sign github | sed -n 's/^Funker-Event-Id: //p')
 
 export NATS_URL=nats://$nats NATS_NKEY=$work/data/admin.nk NO_COLOR=1
 if NATS_NKEY='' nats stream ls >/dev/null 2>&1; then echo "the server lets anybody in"; exit 1; fi
@@ -69,4 +69,23 @@ until_ok replayed "$id" FUNKER_EVENTS/1
 until_ok replayed FUNKER_CALLS/1 FUNKER_CALLS/1
 expect 'replay of FUNKER_EVENTS/1' "$fd" events show "$id" --nats-url "nats://$nats" --data "$work/data"
 expect CommitFetch "$fd" events list --nats-url "nats://$nats" --data "$work/data"
-echo "the nats CLI lists, reads and replays"
+
+# A push without a ref is refused by its function: a dead letter.
+dead=$("$fd" invoke CommitFetch --async -d '{"ref":1}' --nats-url "nats://$nats" --data "$work/data")
+is_dead() { nats req funker.letter "$dead" --raw | grep -q '"reason":"refused"'; }
+until_ok is_dead
+expect "$dead" nats req funker.dead 20 --raw
+expect "$dead" nats req funker.dead '{"function":"CommitFetch","reason":"refused"}' --raw
+expect 'Funker-Reason: refused' nats stream get FUNKER_DEAD 1
+expect '"state":"dead"' nats req funker.events '{"state":"dead","limit":5}' --raw
+expect FUNKER_DEAD/1 nats req funker.replay FUNKER_DEAD/1 --raw
+dead_again() { nats req funker.letter "$dead" --raw | grep -q FUNKER_DEAD/2; }
+until_ok dead_again
+expect FUNKER_DEAD/2 nats req funker.drop FUNKER_DEAD/2 --raw
+expect 404 nats req funker.letter FUNKER_DEAD/2
+expect '"state":"dropped"' nats req funker.show "$dead" --raw
+expect '"dropped":1' nats req funker.balance '' --raw
+expect '"drift":0' nats req funker.balance '' --raw
+expect '"function":"CommitFetch"' nats req funker.stats '' --raw
+expect 'no dead letters' "$fd" dead list --nats-url "nats://$nats" --data "$work/data"
+echo "the nats CLI lists, reads, replays and drops"
