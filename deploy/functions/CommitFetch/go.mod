@@ -1,0 +1,3 @@
+module commitfetch
+
+go 1.26

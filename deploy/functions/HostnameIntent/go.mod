@@ -1,0 +1,3 @@
+module hostnameintent
+
+go 1.26
