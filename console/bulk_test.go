@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/funker-dispatch/funker-dispatch/queue"
 )
@@ -165,9 +164,8 @@ func TestClose_EndsABulkThatSaysHowToGoOn(t *testing.T) {
 		a.handler.Close()
 	}()
 	var report BulkReport
-	begin := time.Now()
 	res := a.do("POST", "/api/v1/events/replay?function=HelloIntent&rate=1", &report)
-	if report.Done != 1 || report.Stopped == nil || report.Stopped.Status != http.StatusServiceUnavailable || res.next() == "" || time.Since(begin) > 900*time.Millisecond {
-		t.Errorf("got %+v, then %q, after %s", report, res.next(), time.Since(begin))
+	if report.Done != 1 || report.Stopped == nil || report.Stopped.Status != http.StatusServiceUnavailable || res.next() == "" {
+		t.Errorf("got %+v, then %q", report, res.next())
 	}
 }

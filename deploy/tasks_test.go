@@ -250,7 +250,7 @@ func TestTasksComeLeaveAndDieAtOnce(t *testing.T) {
 	if !second.Started.After(first.Started) || second.Leaving {
 		t.Errorf("got %+v after %+v, want another life", second, first)
 	}
-	if d := time.Since(begin); d > time.Second {
+	if d := time.Since(begin); d > 10*time.Second {
 		t.Errorf("took %s", d)
 	}
 }

@@ -42,7 +42,7 @@ func TestLink_WhoWaitsForAnAnswerIsToldWhenTheConnectionBreaks(t *testing.T) {
 		if !errors.Is(err, ErrUnavailable) {
 			t.Errorf("got %v", err)
 		}
-	case <-time.After(2 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Error("it still waits")
 	}
 	if err := q.Close(); err != nil {
@@ -52,7 +52,7 @@ func TestLink_WhoWaitsForAnAnswerIsToldWhenTheConnectionBreaks(t *testing.T) {
 
 func TestLooks_AnAnswerIsNeverTakenForThatToALaterLook(t *testing.T) {
 	var l looks
-	if time.Since(l.brought()) > time.Second {
+	if time.Since(l.brought()) > time.Minute {
 		t.Error("without any look, the event is not as old as now")
 	}
 	before := time.Now()

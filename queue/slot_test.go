@@ -346,7 +346,7 @@ func TestCall_ThatIsPatientWaitsForAWorker(t *testing.T) {
 	if _, err := call(200 * time.Millisecond); !errors.As(err, &failed) || failed.Code != CodeNoTask {
 		t.Errorf("got %v, want %s", err, CodeNoTask)
 	}
-	if d := time.Since(begin); d < 100*time.Millisecond || d > time.Second {
+	if d := time.Since(begin); d < 100*time.Millisecond || d > 5*time.Second {
 		t.Errorf("the answer took %s, want it shortly before the deadline of 200ms", d)
 	}
 	type answer struct {

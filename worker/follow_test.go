@@ -88,7 +88,7 @@ func TestFollow_ATaskThatLeavesGetsNoNewConnection(t *testing.T) {
 func TestFollow_WorkOfATaskThatDiesBeforeItListensGoesToAnother(t *testing.T) {
 	n := newNode()
 	q, _ := follow(t, n, deployed("Dies", deploy.LifecycleServer, 1))
-	dead := n.start(deploy.Task{Function: "Dies", Address: refusing(t)})
+	dead := n.start(deploy.Task{Function: "Dies", Address: free(t)})
 	ids := []string{publish(t, q, "Dies"), publish(t, q, "Dies")}
 	called := make(chan error, 1)
 	go func() { called <- callBy(t, q, "Dies", 10*time.Second) }()
@@ -106,7 +106,7 @@ func TestFollow_WorkOfATaskThatDiesBeforeItListensGoesToAnother(t *testing.T) {
 func TestFollow_ATaskThatNeverListensHoldsUpNobody(t *testing.T) {
 	n := newNode()
 	q, _ := follow(t, n, deployed("Half", deploy.LifecycleServer, 1))
-	n.start(deploy.Task{Function: "Half", Address: refusing(t)})
+	n.start(deploy.Task{Function: "Half", Address: free(t)})
 	n.start(deploy.Task{Function: "Half", Address: run(t, "127.0.0.1:0", replies(0)).address()})
 	for range 50 {
 		if err := callBy(t, q, "Half", 5*time.Second); err != nil {
@@ -230,7 +230,7 @@ func TestFollow_AddressesMayChangeWhileACallRuns(t *testing.T) {
 	go func() { called <- callBy(t, q, "Moves", 10*time.Second) }()
 	<-begun
 	next := run(t, "127.0.0.1:0", replies(0))
-	catalog.Set(&deploy.Manifest{Functions: []*deploy.Function{function("Moves", next.address(), refusing(t))}})
+	catalog.Set(&deploy.Manifest{Functions: []*deploy.Function{function("Moves", next.address(), free(t))}})
 	within(t, "the new address is called", func() bool {
 		return callBy(t, q, "Moves", 100*time.Millisecond) == nil && next.all.Load() > 0
 	})

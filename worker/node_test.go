@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"slices"
@@ -255,10 +256,10 @@ func (r *replica) live(ctx context.Context, t testing.TB) {
 	answered.Wait()
 }
 
-// free returns an address that nobody uses, of a port that the kernel gives to no connection.
+// free returns an address at which nobody listens, of a port that the kernel gives to no connection and to no listener.
 func free(t testing.TB) string {
 	for range 100 {
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(10000+ports.Add(1)%20000))))
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(10000+rand.IntN(20000))))
 		if err == nil {
 			defer l.Close()
 			return l.Addr().String()
@@ -267,5 +268,3 @@ func free(t testing.TB) string {
 	t.Error("no free port")
 	return ""
 }
-
-var ports atomic.Int64

@@ -68,20 +68,45 @@ func TestOneShot_ABurstOfEventsAndCallsSucceedsAtTheFirstAttempt(t *testing.T) {
 }
 
 func TestOneShot_TheNextCallIsAnsweredAsSoonAsTheNextTaskListens(t *testing.T) {
-	const boot, exit, calls = 20 * time.Millisecond, 10 * time.Millisecond, 40
+	const boot, exit, rounds, calls = 20 * time.Millisecond, 10 * time.Millisecond, 8, 5
 	n := newNode()
 	q, _ := follow(t, n, deployed("Once", deploy.LifecycleOneShot, 1))
 	(&replica{n: n, task: deploy.Task{Function: "Once"}, bootTime: boot, exitTime: exit}).keep(t)
-	begin := time.Now()
-	for range calls {
-		if err := callBy(t, q, "Once", 10*time.Second); err != nil {
+	added := time.Hour
+	for range rounds { // the best of them: whatever else the machine does can only add
+		begin := time.Now()
+		for range calls {
+			if err := callBy(t, q, "Once", 10*time.Second); err != nil {
+				t.Fatal(err)
+			}
+		}
+		added = min(added, time.Since(begin)/calls-boot-exit)
+	}
+	t.Logf("the worker adds %s to each restart", added)
+	if added > 10*time.Millisecond {
+		t.Errorf("the worker adds %s to each restart", added)
+	}
+}
+
+func TestOneShot_TheFirstReplyOfATaskDoesNotWaitForTheVerdict(t *testing.T) {
+	n := newNode()
+	names := []string{"First", "Second", "Third", "Fourth"}
+	var functions []*deploy.Function
+	for _, name := range names {
+		functions = append(functions, deployed(name, deploy.LifecycleAuto, 1))
+	}
+	q, _ := follow(t, n, functions...)
+	took := time.Hour
+	for _, name := range names { // the best of them: whatever else the machine does can only add
+		n.start(deploy.Task{Function: name, Address: run(t, "127.0.0.1:0", replies(0)).address(), Image: name})
+		begin := time.Now()
+		if err := callBy(t, q, name, 10*time.Second); err != nil {
 			t.Fatal(err)
 		}
+		took = min(took, time.Since(begin))
 	}
-	added := time.Since(begin)/calls - boot - exit
-	t.Logf("the worker adds %s to each restart", added)
-	if added > 20*time.Millisecond { // twice what is meant, for a machine that is busy
-		t.Errorf("the worker adds %s to each restart", added)
+	if took > exitTime {
+		t.Errorf("it took %s", took)
 	}
 }
 
@@ -90,12 +115,8 @@ func TestOneShot_ATaskThatLivesOnIsAServer(t *testing.T) {
 	q, _ := follow(t, n, deployed("Lives", deploy.LifecycleAuto, 3))
 	c := run(t, "127.0.0.1:0", replies(5*time.Millisecond))
 	n.start(deploy.Task{Function: "Lives", Address: c.address(), Image: "server"})
-	begin := time.Now()
 	if err := callBy(t, q, "Lives", 5*time.Second); err != nil {
 		t.Fatal(err)
-	}
-	if d := time.Since(begin); d > exitTime {
-		t.Errorf("the first reply took %s: it waited for the verdict", d)
 	}
 	within(t, "three connections at a time", func() bool {
 		var calls sync.WaitGroup
@@ -145,7 +166,7 @@ func TestOneShot_ATaskThatWasTakenForOneIsAServerWhenItLivesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if d := time.Since(begin); d > time.Second {
+	if d := time.Since(begin); d > outliveTime {
 		t.Errorf("5 calls to a server took %s", d)
 	}
 }
