@@ -92,9 +92,10 @@ func TestFilter_SeesEachRecordOfARequestByItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	run := fresh()
 	h.verify = func(context.Context, trigger.Request) (trigger.Event, error) {
 		return trigger.Event{Answer: trigger.AnswerStored, Form: "of the whole", Records: []trigger.Record{
-			{Name: "a", Identity: "a", Body: []byte(`{"n":1}`)}, {Name: "b", Identity: "b", Body: []byte(`{"n":2}`)}, {Name: "a", Body: []byte(`{}`)},
+			{Name: "a", Identity: "a" + run, Body: []byte(`{"n":1}`)}, {Name: "b", Identity: "b" + run, Body: []byte(`{"n":2}`)}, {Name: "a", Body: []byte(`{}`)},
 		}}, nil
 	}
 	table := *g.server.current()

@@ -199,7 +199,7 @@ func TestGitHub_EachRouteGetsItsOwnEvent(t *testing.T) {
 
 func TestGitHub_FormIsKeptAsItCame(t *testing.T) {
 	g := start(t)
-	form := "payload=" + url.QueryEscape(`{"ref":"x","commits":[]}`)
+	form := "payload=" + url.QueryEscape(`{"ref":"`+fresh()+`","commits":[]}`)
 	if a := g.push(form, "Content-Type", "application/x-www-form-urlencoded", "X-GitHub-Event", "push"); a.StatusCode != 202 {
 		t.Fatalf("got %d %s", a.StatusCode, a.body)
 	}

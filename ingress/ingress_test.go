@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -310,6 +311,11 @@ func start(t testing.TB, change ...func(*Options)) *gateway {
 	t.Cleanup(g.Close)
 	return g
 }
+
+// fresh returns a text that no request had before: what comes twice is a repeat, also of another run of the same test.
+func fresh() string { return fmt.Sprint(served.Add(1)) }
+
+var served atomic.Int64
 
 // answer is a response with its body read.
 type answer struct {

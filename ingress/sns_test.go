@@ -185,9 +185,10 @@ func TestSNS_RawDeliveryAsksForThePassword(t *testing.T) {
 	subscribe(g, func(d *deploy.Trigger) {
 		d.RawDelivery, d.User, d.Secrets = true, "sns", []trigger.Secret{[]byte(secret)}
 	})
+	id := fresh()
 	post := func(body string, change ...string) answer {
 		h := http.Header{"Content-Type": {"text/plain; charset=UTF-8"}}
-		for _, pair := range [][2]string{{"X-Amz-Sns-Message-Type", "Notification"}, {"X-Amz-Sns-Message-Id", "m1"}, {"X-Amz-Sns-Topic-Arn", topic}, {"X-Amz-Sns-Rawdelivery", "true"}} {
+		for _, pair := range [][2]string{{"X-Amz-Sns-Message-Type", "Notification"}, {"X-Amz-Sns-Message-Id", id}, {"X-Amz-Sns-Topic-Arn", topic}, {"X-Amz-Sns-Rawdelivery", "true"}} {
 			h.Set(pair[0], pair[1])
 		}
 		for i := 0; i < len(change); i += 2 {
