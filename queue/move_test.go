@@ -48,6 +48,7 @@ func stored(t *testing.T, q *Queue, stream string) []*jetstream.RawStreamMsg {
 
 // settledAll waits until a function has nothing to do. What the server says about a consumer may be older than what it
 // says about the stream, so the last message counts.
+// settledAll waits until nothing of a function is left to do, and the log says so.
 func settledAll(t *testing.T, q *Queue, function string) {
 	t.Helper()
 	within(t, 20*time.Second, "nothing is left to do", func() bool {
@@ -55,6 +56,17 @@ func settledAll(t *testing.T, q *Queue, function string) {
 			last(t, q, streamRetry, retrySubject(function, "*")) == 0 &&
 			acknowledged(t, q, streamRetry, function, redoSubject(function))
 	})
+	loggedAll(t, q)
+}
+
+// loggedAll waits until the log has the lines that the server has got: it takes them in their order, and this one, which
+// it refuses, after the others.
+func loggedAll(t *testing.T, q *Queue) {
+	t.Helper()
+	_, err := q.js.Publish(t.Context(), logSubject("s", "F"), nil, jetstream.WithExpectStream("another"))
+	if failed, ok := errors.AsType[*jetstream.APIError](err); !ok || failed.ErrorCode != jetstream.ErrorCode(10060) {
+		t.Fatalf("got %v, want that the stream is another", err)
+	}
 }
 
 func acknowledged(t *testing.T, q *Queue, stream, function, subject string) bool {
