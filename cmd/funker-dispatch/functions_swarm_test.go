@@ -74,7 +74,7 @@ func TestSwarm_TheExampleFunctionsAnswer(t *testing.T) {
 	n := newNode(t)
 	page := internet(t)
 	n.docker("network", "create", "--driver", "overlay", "--attachable", "funker")
-	t.Cleanup(func() { n.clean("network", "rm", "funker") })
+	t.Cleanup(func() { removeNetwork(t) })
 	n.example("HelloIntent", "URL="+page+"/astros.json")
 	n.example("HostnameIntent")
 	n.example("CaptainsIntent", "URL="+page+"/captains")
