@@ -12,9 +12,9 @@ import (
 var ErrNotDead = errors.New("not dead any more")
 
 // SelectEnded is Select for whoever replays what it chooses: what will still run by itself (waiting, running, retry) and
-// what was dropped is passed over, and counted in left, unless f asks for such a state. It returns the first error of visit.
+// what was dropped or replaced is passed over, and counted in left, unless f asks for such a state. It returns the first error of visit.
 func (q *Queue) SelectEnded(ctx context.Context, f Filter, after string, visit func(Record) error) (left int, err error) {
-	passed := []State{StateWaiting, StateRunning, StateRetry, StateDropped}
+	passed := []State{StateWaiting, StateRunning, StateRetry, StateDropped, StateReplaced}
 	var stopped error
 	err = q.Select(ctx, f, after, func(r Record) bool {
 		if f.State == "" && slices.Contains(passed, r.State) {

@@ -19,6 +19,7 @@ type entry struct {
 	source   uint16
 	root     ref // of the run, when this message is not it
 	record   ref // what the run is a replay of
+	replaces ref // root of the dead run whose place its event takes, see Event
 	outcome  runState
 	reason   uint16 // see names
 	size     int    // of the body
@@ -165,6 +166,8 @@ func (e *entry) readHeader(n *names, header []byte) {
 				e.root = parseRef(string(value))
 			case headerReplayOf:
 				e.record = parseRef(string(value))
+			case headerReplaces:
+				e.replaces = parseRef(string(value))
 			case headerOutcome:
 				e.outcome = runStateOf(value)
 			case headerReason:

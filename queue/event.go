@@ -35,6 +35,8 @@ type Event struct {
 	Resets      int               // connections that were reset before a byte of the reply, and not taken for attempts
 	ReplayOf    string            // "FUNKER_EVENTS/42" when this is a replay of that message
 	RunID       string            // ULID of the replay
+	EditOf      string            // "FUNKER_EVENTS/42" when a person made this of that event, with another body: see ReplayEdited
+	Replaces    string            // root of the dead run whose place it takes; "" when that event was not dead
 	Root        string            // first message of the run, when this is not it: "FUNKER_EVENTS/42", or "FUNKER_RETRY/7" of a replay
 	Body        []byte
 	sum         string // hash that was stored with a body which does not match it: copies stay as damaged as they are
@@ -74,6 +76,8 @@ const (
 	headerAttempt  = "Funker-Attempt"
 	headerResets   = "Funker-Resets"
 	headerReplayOf = "Funker-Replay-Of"
+	headerEditOf   = "Funker-Edit-Of"
+	headerReplaces = "Funker-Replaces"
 	headerRunID    = "Funker-Run-Id"
 	headerSum      = "Funker-Body-Sha256"
 	headerObject   = "Funker-Body-Object"
@@ -126,6 +130,8 @@ func encode(e *Event, subject string) *nats.Msg {
 	set(h, headerType, e.ContentType)
 	set(h, headerReplayOf, e.ReplayOf)
 	set(h, headerRunID, e.RunID)
+	set(h, headerEditOf, e.EditOf)
+	set(h, headerReplaces, e.Replaces)
 	set(h, headerRoot, e.Root)
 	if e.Attempt > 0 {
 		set(h, headerAttempt, strconv.Itoa(e.Attempt))
@@ -152,7 +158,8 @@ func decode(m *nats.Msg) (*Event, error) {
 	e := &Event{
 		ID: h.Get(headerID), Source: h.Get(headerSource), Function: h.Get(headerFunction), ContentType: h.Get(headerType),
 		Name: h.Get(headerName), Form: h.Get(headerForm),
-		ReplayOf: h.Get(headerReplayOf), RunID: h.Get(headerRunID), Root: h.Get(headerRoot), Body: m.Data, Header: make(map[string]string, 4),
+		ReplayOf: h.Get(headerReplayOf), RunID: h.Get(headerRunID), EditOf: h.Get(headerEditOf), Replaces: h.Get(headerReplaces),
+		Root: h.Get(headerRoot), Body: m.Data, Header: make(map[string]string, 4),
 	}
 	for k, v := range h {
 		if len(v) > 0 && !reserved(k) {

@@ -80,7 +80,9 @@ func (l *ledger) openRecord(r *record) bool {
 
 func (l *ledger) openReplay(p *replay) bool { return !p.state.ended() && p.place >= l.replays.first }
 
-func (l *ledger) keptCount() int { return len(l.events.kept) + len(l.calls.kept) + len(l.replays.kept) }
+func (l *ledger) keptCount() int {
+	return len(l.events.kept) + len(l.calls.kept) + len(l.replays.kept) + len(l.edited)
+}
 
 // sweep drops the kept values that nothing depends on any more.
 func (l *ledger) sweep() {
@@ -98,4 +100,8 @@ func (l *ledger) sweep() {
 		kept := l.records(s).kept
 		maps.DeleteFunc(kept, func(seq uint64, r *record) bool { return !l.openRecord(r) && !named[newRef(s, seq)] })
 	}
+	maps.DeleteFunc(l.edited, func(root, _ ref) bool {
+		_, _, known := l.run(root)
+		return !known
+	})
 }

@@ -17,11 +17,12 @@ const (
 	runNoWorker
 	runInterrupted
 	runNotStarted
+	runReplaced // of a record only: its newest run is dead, and an edited replay took its place
 	runStates
 )
 
 var runStateNames = [runStates]State{
-	"", StateWaiting, StateRetry, StateOK, StateDead, StateDropped, StateFailed, StateExpired, StateNoWorker, StateInterrupted, StateNotStarted,
+	"", StateWaiting, StateRetry, StateOK, StateDead, StateDropped, StateFailed, StateExpired, StateNoWorker, StateInterrupted, StateNotStarted, StateReplaced,
 }
 
 // runStateOf reads an outcome of the log. It returns runNone for one that ends nothing, such as lost.
@@ -93,8 +94,9 @@ type ledger struct {
 	letters table[letter]
 	lines   table[mark]
 	late    []entry
-	near    uint64 // call of the line before: that of the next line is not far
-	gone    int64  // runs whose message was dropped while they waited
+	edited  map[ref]ref // roots of dead runs -> the events that took their place
+	near    uint64      // call of the line before: that of the next line is not far
+	gone    int64       // runs whose message was dropped while they waited
 }
 
 // lateLimit is how old an entry may be that waits for its record, in milliseconds: longer than any message needs from
@@ -108,6 +110,7 @@ const (
 func (l *ledger) note(e *entry, now int64) {
 	known := true
 	l.ended(e.ref.shelf(), e.ref.seq()+1)
+	l.noteEdit(e)
 	switch e.kind {
 	case entryRecord:
 		l.noteRecord(e)
@@ -183,14 +186,14 @@ func (l *ledger) noteReplay(e *entry) bool {
 // show makes the state of a run that of its record, if it is the newest.
 func (l *ledger) show(root ref) {
 	if r := l.record(root); r != nil && r.newest == (seq48{}) {
-		r.shown = r.state()
+		r.shown = l.seen(root, r.state())
 	}
 	p := l.replay(root)
 	if p == nil {
 		return
 	}
 	if r := l.record(p.record); r != nil && root.seq() >= r.newest.get() {
-		r.newest, r.shown = pack(root.seq()), p.state
+		r.newest, r.shown = pack(root.seq()), l.seen(root, p.state)
 	}
 }
 
@@ -231,7 +234,9 @@ func (l *ledger) know(e *entry) bool {
 		}
 		made := replay{record: of, key: e.run, function: e.function}
 		if r := l.record(of); r != nil && r.newest.get() == e.root.seq() {
-			made.state = r.shown
+			if made.state = r.shown; made.state == runReplaced {
+				made.state = runDead
+			}
 		}
 		l.replays.keep(e.root.seq(), made)
 	}

@@ -107,6 +107,7 @@ type told struct {
 	function string
 	lines    []uint64
 	newest   *toldRun
+	replaces string // root of a dead run whose place it took
 }
 
 type toldRun struct {
@@ -118,10 +119,12 @@ type toldRun struct {
 	place    ref // of the message to run, or of its schedule
 	letter   ref
 	attempts int
+	edited   bool // an edited replay took its place
 }
 
 func (r *toldRun) header(source string) nats.Header {
 	h := nats.Header{headerID: {r.of.id}, headerSource: {source}, headerFunction: {r.function}}
+	set(h, headerReplaces, r.of.replaces)
 	if r.root != 0 {
 		h[headerRoot] = []string{r.root.String()}
 	}
@@ -136,9 +139,24 @@ var someNames = []string{"Build", "AMAZON.HelpIntent", "f"}
 // newID makes an id whose key no other one has.
 func (h *chronicle) newID() string { return idAt(time.UnixMilli(h.now)) }
 
-func (h *chronicle) accept() {
+func (h *chronicle) accept() { h.acceptFor(nil) }
+
+// edit takes the place of a dead run with a new event.
+func (h *chronicle) edit() {
+	r := h.pick(func(r *toldRun) bool {
+		return r.state == runDead && r.of.newest == r && r.letter.seq() >= h.first[shelfDead]
+	})
+	if r != nil {
+		h.acceptFor(r)
+	}
+}
+
+func (h *chronicle) acceptFor(replaced *toldRun) {
 	e := &told{id: h.newID(), source: rapid.SampledFrom(someNames).Draw(h.t, "source"), function: rapid.SampledFrom(someNames).Draw(h.t, "function")}
-	event := &Event{ID: e.id, Source: e.source, Function: e.function, Header: map[string]string{"X-Odd": "Funker-Root: FUNKER_EVENTS/1"}}
+	if replaced != nil {
+		e.replaces, replaced.edited = replaced.root.String(), true
+	}
+	event := &Event{ID: e.id, Source: e.source, Function: e.function, Replaces: e.replaces, Header: map[string]string{"X-Odd": "Funker-Root: FUNKER_EVENTS/1"}}
 	m := encode(event, eventSubject(tokenOr(e.source), tokenOr(e.function)))
 	e.at = h.add(shelfEvents, m.Subject, m.Header)
 	h.begin(e, e.at, e.function)
@@ -307,7 +325,12 @@ func (h *chronicle) trimFront() {
 }
 
 // state of a record, as its newest run tells.
-func (e *told) state() State { return runStateNames[e.newest.state] }
+func (e *told) state() State {
+	if e.newest.state == runDead && e.newest.edited {
+		return StateReplaced
+	}
+	return runStateNames[e.newest.state]
+}
 
 func (h *chronicle) compare(what string, l *ledger) {
 	s := l.stands(positions{})
@@ -329,6 +352,9 @@ func (h *chronicle) compare(what string, l *ledger) {
 		if !e.newest.state.ended() && e.newest.place != e.newest.root {
 			want = e.newest.place
 		}
+		if f.state == StateReplaced {
+			want = 0
+		}
 		if f.place != want {
 			h.t.Fatalf("%s: %s stands at %q, want %q", what, e.at, f.place, want)
 		}
@@ -336,7 +362,7 @@ func (h *chronicle) compare(what string, l *ledger) {
 	for _, r := range h.runs {
 		if r.state == runDead && r.letter.seq() >= h.first[shelfDead] {
 			v := l.letters.at(r.letter.seq())
-			if v == nil || v.root != r.root || v.record != r.of.at || l.unanswered(v) != (r.of.newest == r) {
+			if v == nil || v.root != r.root || v.record != r.of.at || l.unanswered(v) != (r.of.newest == r && !r.edited) {
 				h.t.Fatalf("%s: letter %s is %+v, newest %v", what, r.letter, v, r.of.newest == r)
 			}
 		}
@@ -401,7 +427,7 @@ func TestLedger_TellsWhatTheHistoryTells(t *testing.T) {
 		trimmed := false
 		moves := map[string]func(){
 			"accept": h.accept, "accept another": h.accept, "call": h.call, "succeed": h.succeed, "retry": h.retry, "fire": h.fire,
-			"hand back": h.handBack, "die": h.die, "drop": h.drop, "replay": h.replay, "repeat": h.repeat,
+			"hand back": h.handBack, "die": h.die, "drop": h.drop, "replay": h.replay, "edit": h.edit, "repeat": h.repeat,
 			"trim": func() { h.trimFront(); trimmed = true },
 		}
 		names := slices.Sorted(maps.Keys(moves))

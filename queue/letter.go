@@ -133,6 +133,9 @@ func (x *index) letters(f DeadFilter, before uint64, limit int, p positions) (fo
 // unanswered reports whether nobody has replayed or dropped a dead letter.
 func (l *ledger) unanswered(v *letter) bool {
 	state, _, known := l.run(v.root)
+	if l.edited[v.root] != 0 {
+		return false
+	}
 	if r := l.record(v.record); r != nil {
 		return r.shown == runDead && (l.newestRun(v.record, r) == v.root || !known)
 	}
@@ -144,7 +147,7 @@ func (l *ledger) seal(at ref, v *letter, s *stands) sealed {
 	if r := l.record(v.record); r != nil {
 		d.state, _ = l.stateOf(v.record, r, s)
 	} else if state, _, known := l.run(v.root); known {
-		d.state = runStateNames[state]
+		d.state = runStateNames[l.seen(v.root, state)]
 	}
 	return d
 }
@@ -253,7 +256,7 @@ func (q *Queue) Drop(ctx context.Context, ref string) error {
 
 func droppedLine(m *jetstream.RawStreamMsg) *nats.Msg {
 	h := nats.Header{headerOutcome: {string(OutcomeDropped)}}
-	for _, name := range []string{headerID, headerSource, headerFunction, headerRoot, headerReplayOf, headerRunID, headerReason, headerAttempt} {
+	for _, name := range []string{headerID, headerSource, headerFunction, headerRoot, headerReplayOf, headerRunID, headerReplaces, headerReason, headerAttempt} {
 		set(h, name, m.Header.Get(name))
 	}
 	return &nats.Msg{Subject: logSubject(tokenOr(h.Get(headerSource)), tokenOr(h.Get(headerFunction))), Header: h}

@@ -101,6 +101,7 @@ func (q *Queue) logOutcome(l line) {
 	set(h, headerRoot, l.root)
 	set(h, headerReplayOf, e.ReplayOf)
 	set(h, headerRunID, e.RunID)
+	set(h, headerReplaces, e.Replaces)
 	set(h, headerReason, string(l.reason))
 	if !l.next.IsZero() {
 		set(h, headerNext, l.next.UTC().Format(time.RFC3339Nano))

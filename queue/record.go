@@ -26,13 +26,16 @@ type Record struct {
 	Source   string            `json:"source"`
 	Function string            `json:"function"`
 	State    State             `json:"state"`
-	Next     time.Time         `json:"next,omitzero"`     // StateRetry: when it is tried again
-	Reason   Reason            `json:"reason,omitempty"`  // StateDead and StateDropped: why it was given up
-	DeadAs   string            `json:"dead_as,omitempty"` // StateDead: its dead letter, "FUNKER_DEAD/3"
-	Note     string            `json:"note,omitempty"`    // what else is to be known of the state
-	Name     string            `json:"name,omitempty"`    // as in Event
-	Form     string            `json:"form,omitempty"`    // as in Event
-	Size     int               `json:"size"`              // of the body, in bytes
+	Next     time.Time         `json:"next,omitzero"`         // StateRetry: when it is tried again
+	Reason   Reason            `json:"reason,omitempty"`      // StateDead, StateDropped, StateReplaced: why it was given up
+	DeadAs   string            `json:"dead_as,omitempty"`     // StateDead: its dead letter, "FUNKER_DEAD/3"
+	ReplayOf string            `json:"replay_of,omitempty"`   // the event that this one was made of, by an edited replay
+	Edited   bool              `json:"edited,omitempty"`      // likewise
+	Replaced string            `json:"replaced_by,omitempty"` // StateReplaced: where the event is that took its place
+	Note     string            `json:"note,omitempty"`        // what else is to be known of the state
+	Name     string            `json:"name,omitempty"`        // as in Event
+	Form     string            `json:"form,omitempty"`        // as in Event
+	Size     int               `json:"size"`                  // of the body, in bytes
 	Type     string            `json:"content_type,omitempty"`
 	Header   map[string]string `json:"headers,omitempty"`
 	Body     Body              `json:"body,omitempty"` // only Get fills it in
@@ -78,12 +81,13 @@ const (
 	StateNoWorker    State = "no-worker"
 	StateInterrupted State = "interrupted"
 	StateNotStarted  State = "not-started"
+	StateReplaced    State = "replaced" // it was given up, and a person sent it again as another event, edited
 )
 
 // States are all states.
 func States() []State {
 	return []State{
-		StateWaiting, StateRunning, StateRetry, StateOK, StateDead, StateDropped,
+		StateWaiting, StateRunning, StateRetry, StateOK, StateDead, StateDropped, StateReplaced,
 		StateFailed, StateExpired, StateNoWorker, StateInterrupted, StateNotStarted,
 	}
 }
@@ -130,6 +134,7 @@ func newRecord(m *jetstream.RawStreamMsg, at ref) Record {
 	return Record{
 		ID: e.ID, Kind: kind, Origin: at.String(), Time: m.Time, Source: e.Source, Function: e.Function,
 		State: StateWaiting, Name: e.Name, Form: e.Form, Size: size, Type: e.ContentType, Header: e.Header, Body: m.Data, Attempts: []Attempt{},
+		ReplayOf: e.EditOf, Edited: e.EditOf != "",
 	}
 }
 
@@ -278,11 +283,13 @@ func (q *Queue) describe(ctx context.Context, r *Record, f finding) error {
 	switch r.State {
 	case StateDead:
 		r.DeadAs, r.Reason = f.place.String(), Reason(f.reason)
+	case StateReplaced:
+		r.Replaced = f.by.String()
 	case StateRetry:
 		return q.describeRetry(ctx, r, f)
 	}
 	for _, a := range slices.Backward(r.Attempts) {
-		if r.Reason == "" && (r.State == StateDead || r.State == StateDropped) {
+		if r.Reason == "" && (r.State == StateDead || r.State == StateDropped || r.State == StateReplaced) {
 			r.Reason = a.Reason
 		}
 	}

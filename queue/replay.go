@@ -20,6 +20,8 @@ type Replayed struct {
 	From string `json:"replayed_from"` // the message that is run again
 	As   string `json:"queued_as"`
 	To   string `json:"function"`
+
+	Edited bool `json:"edited,omitempty"` // with another body, as an event of its own: see ReplayEdited
 }
 
 // Replay runs a stored event or call again, as an event: nobody waits for the reply. ref is what Get takes, to a

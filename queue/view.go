@@ -11,6 +11,7 @@ type finding struct {
 	bare   bool     // the run has ended, but what became of it was not recorded
 	place  ref      // where its newest run stands, when that is not the record: a retry or a dead letter
 	reason string   // of the dead letter
+	by     ref      // the event that took its place, of StateReplaced
 	lines  []uint64 // of the log, the oldest first
 }
 
@@ -36,6 +37,8 @@ func (l *ledger) find(of ref, r *record, s *stands) finding {
 	f.state, f.bare = l.stateOf(of, r, s)
 	_, place, _ := l.run(l.newestRun(of, r))
 	switch {
+	case r.shown == runReplaced:
+		f.by = l.edited[l.newestRun(of, r)]
 	case place == 0:
 	case r.shown == runDead:
 		f.place = newRef(shelfDead, place)
