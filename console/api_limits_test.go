@@ -20,6 +20,7 @@ func TestLimits_AreWhatTheAPIsPageSays(t *testing.T) {
 		"events of a bulk per second":                fmt.Sprintf("%d by default, at most %d", defaultRate, maxRate),
 		"failures that a bulk tells":                 fmt.Sprint(shownFailures),
 		"manifest":                                   fmt.Sprintf("%d bytes", deploy.MaxSize),
+		"edited body":                                fmt.Sprintf("%d bytes", maxEdit),
 		"readers of the stream":                      fmt.Sprint(maxReaders),
 		"reader of the stream that takes nothing":    fmt.Sprintf("%.0f s", readerPatience.Seconds()),
 		"stream without news":                        fmt.Sprintf("%.0f s", heartbeat.Seconds()),

@@ -40,12 +40,16 @@ func (s *Server) eventPage(w http.ResponseWriter, r *http.Request) {
 		s.failPage(w, r, err)
 		return
 	}
+	s.render(w, r, http.StatusOK, "event", "Event "+record.ID, s.newEventPage(record))
+}
+
+func (s *Server) newEventPage(record queue.Record) eventPage {
 	p := eventPage{Record: record, Functions: s.names().Functions}
 	for _, name := range slices.Sorted(maps.Keys(record.Header)) {
 		p.Lines = append(p.Lines, headerLine{name, record.Header[name]})
 	}
 	p.Pretty, p.Raw, p.Cut = shown(record.Body)
-	s.render(w, r, http.StatusOK, "event", "Event "+record.ID, p)
+	return p
 }
 
 // shown is what a page shows of a body.

@@ -26,6 +26,8 @@ func (s *Server) pages() {
 	s.mux.HandleFunc("GET /events/{id}/body", s.bodyFile)
 	s.mux.HandleFunc("POST /events/{id}/replay", s.replayForm)
 	s.mux.HandleFunc("POST /events/{id}/drop", s.dropForm)
+	s.mux.HandleFunc("GET /events/{id}/edit", s.editForm)
+	s.mux.HandleFunc("POST /events/{id}/edit", s.sendEdit)
 	s.mux.HandleFunc("GET /dead", taking(s.deadPage, "function", "reason", "cursor"))
 	s.mux.HandleFunc("GET /dead/confirm", taking(s.confirmPage, "do", "function", "reason", "to"))
 	s.mux.HandleFunc("POST /dead/bulk", s.doBulk)

@@ -30,7 +30,7 @@ func (p *Problem) Is(kind error) bool { return kindOf[p.Code] == kind }
 
 var kindOf = map[string]error{
 	"not_found": queue.ErrNotFound, "unknown_function": queue.ErrNoFunction, "unknown_source": queue.ErrNoSource, "not_dead": queue.ErrNotDead,
-	"stale": queue.ErrConflict, "corrupt": queue.ErrCorrupt, "store_full": queue.ErrFull, "indexing": queue.ErrIndexing, "unavailable": queue.ErrUnavailable,
+	"not_json": queue.ErrNotJSON, "stale": queue.ErrConflict, "corrupt": queue.ErrCorrupt, "store_full": queue.ErrFull, "indexing": queue.ErrIndexing, "unavailable": queue.ErrUnavailable,
 }
 
 // Fault is one thing that is wrong with a manifest.
@@ -86,6 +86,8 @@ func problemOf(err error) Problem {
 		return Problem{Status: http.StatusNotFound, Code: "unknown_function", Detail: err.Error() + ": see GET /api/v1/stats"}
 	case errors.Is(err, queue.ErrNoSource):
 		return Problem{Status: http.StatusNotFound, Code: "unknown_source", Detail: err.Error() + ": see GET /api/v1/triggers"}
+	case errors.Is(err, queue.ErrNotJSON):
+		return Problem{Status: http.StatusUnprocessableEntity, Code: "not_json", Detail: err.Error()}
 	case errors.Is(err, queue.ErrArgument):
 		return Problem{Status: http.StatusBadRequest, Code: "bad_query", Detail: err.Error()}
 	case errors.Is(err, queue.ErrNotDead):

@@ -27,6 +27,7 @@ func (s *Server) api() []route {
 		{"POST", "/api/v1/events/replay", s.replayEvents, slices.Concat(eventKeys, bulkKeys, []string{"to"})},
 		{"GET", "/api/v1/events/{id}", s.event, nil},
 		{"POST", "/api/v1/events/{id}/replay", s.replay, []string{"to"}},
+		{"POST", "/api/v1/events/{id}/edit", s.replayEdited, []string{"to"}},
 		{"GET", "/api/v1/dead", s.letters, slices.Concat(deadKeys, pageKeys)},
 		{"POST", "/api/v1/dead/replay", s.replayLetters, slices.Concat(deadKeys, bulkKeys, []string{"to"})},
 		{"POST", "/api/v1/dead/drop", s.dropLetters, slices.Concat(deadKeys, bulkKeys)},

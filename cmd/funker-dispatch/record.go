@@ -86,6 +86,12 @@ func printRecord(w io.Writer, r queue.Record) error {
 	if r.DeadAs != "" {
 		fmt.Fprintf(t, "dead letter\t%s\n", r.DeadAs)
 	}
+	if r.ReplayOf != "" {
+		fmt.Fprintf(t, "replay of\t%s, edited\n", r.ReplayOf)
+	}
+	if r.Replaced != "" {
+		fmt.Fprintf(t, "replaced by\t%s\n", r.Replaced)
+	}
 	if r.Note != "" {
 		fmt.Fprintf(t, "note\t%s\n", r.Note)
 	}

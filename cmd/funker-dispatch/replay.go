@@ -177,7 +177,7 @@ func shellWord(s string) string {
 }
 
 func replayCommand(admin *adminFlags) *cobra.Command {
-	var to string
+	var to, data string
 	var flags eventFlags
 	b := bulkFlags{verb: "replayed"}
 	cmd := &cobra.Command{
@@ -186,17 +186,26 @@ func replayCommand(admin *adminFlags) *cobra.Command {
 record stays, and the replay is marked with it.
 
 Name the events, or choose them with flags. By flags, what will still run by itself (waiting, running, retry) and
-what was dropped is left out, unless --outcome asks for it. Ctrl-C stops a replay and prints the command to go on.`,
+what was dropped or replaced is left out, unless --outcome asks for it. Ctrl-C stops a replay and prints the command to
+go on.
+
+With --edited one event runs with another body, as a new event with an id of its own. When the original is dead, its
+dead letter is dealt with in the same step.`,
 		Example: `  funker-dispatch events replay 01M842QYXBY30YRMXP32G27KPE
   funker-dispatch events replay --function CommitFetch --since 2h --dry-run
-  funker-dispatch events replay --outcome dead --since 24h --to CommitFetchOld --rate 20`,
+  funker-dispatch events replay --outcome dead --since 24h --to CommitFetchOld --rate 20
+  funker-dispatch events replay 01M842QYXBY30YRMXP32G27KPE --edited @mended.json`,
 	}
 	flags.add(cmd.Flags(), "event")
 	cmd.Flags().StringVar(&to, "to", "", "give them to this function in place of their own")
+	cmd.Flags().StringVarP(&data, "edited", "d", "", "the body of one event in place of its own: JSON, @FILE, or @- for standard input")
 	b.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := b.check(cmd, args, "function", "source", "outcome", "since", "until"); err != nil {
 			return err
+		}
+		if cmd.Flags().Changed("edited") {
+			return replayEdited(admin, cmd, args, edit{data, to, b.out})
 		}
 		f, err := flags.parse()
 		if err != nil {
