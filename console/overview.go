@@ -17,8 +17,8 @@ import (
 
 const (
 	// recentTime is what the rates and the success on the overview are about.
-	recentTime  = 15 * time.Minute
-	recentParts = 30
+	recentTime  = queue.PulseTime
+	recentParts = queue.PulseParts
 )
 
 // overview is what the overview shows.
@@ -48,9 +48,11 @@ type functionRow struct {
 	Served      bool // by a worker that is alive
 	Slots, Busy int
 	Rate        float64 // accepted per minute
-	Success     string  // of those that have ended
-	Points      string  // of the chart; "" when nothing came
-	Most        int     // accepted within one part of the chart
+	Success     string  // of what ended; "" when nothing did
+	Times       string  // of what succeeded, p50 and p99; "" when nothing did
+	Accepted    chart
+	Succeeded   chart
+	Took        chart
 }
 
 // overviewPage serves GET /.
@@ -69,7 +71,9 @@ func (s *Server) overview(ctx context.Context) overview {
 	if window > 0 {
 		o.Window = window
 	}
-	o.Functions = s.functionRows(stats, recent, o.Window)
+	pulses, err := s.queue.Pulses(ctx)
+	o.missing(err)
+	o.Functions = s.functionRows(stats, recent, pulses, o.Window)
 	if b, err := s.queue.Balance(ctx); err == nil {
 		o.Balance = &b
 	} else {
@@ -91,7 +95,7 @@ func (o *overview) missing(err error) {
 	}
 }
 
-func (s *Server) functionRows(stats []queue.FunctionStats, recent map[string]queue.Recent, window time.Duration) []functionRow {
+func (s *Server) functionRows(stats []queue.FunctionStats, recent map[string]queue.Recent, pulses map[string]queue.Pulse, window time.Duration) []functionRow {
 	loads := map[string]functionRow{}
 	for _, w := range s.queue.Workers() {
 		for _, f := range w.Functions {
@@ -109,20 +113,21 @@ func (s *Server) functionRows(stats []queue.FunctionStats, recent map[string]que
 		for _, n := range f.Dead {
 			row.DeadInAll += n
 		}
-		row.recently(recent[f.Function], window)
+		row.recently(recent[f.Function], pulses[f.Function], window)
 		rows = append(rows, row)
 	}
 	return rows
 }
 
-func (f *functionRow) recently(r queue.Recent, window time.Duration) {
-	f.Rate, f.Success = float64(r.Accepted)/window.Minutes(), "-"
-	if ended := r.Succeeded + r.Failed; ended > 0 {
-		f.Success = percent(r.Succeeded, ended)
+func (f *functionRow) recently(r queue.Recent, p queue.Pulse, window time.Duration) {
+	f.Rate = float64(r.Accepted) / window.Minutes()
+	f.Accepted = acceptedChart(r)
+	f.Succeeded, f.Took = successChart(p), timesChart(p)
+	if ended := p.Succeeded + p.Failed; ended > 0 {
+		f.Success = percent(p.Succeeded, ended)
 	}
-	if r.Accepted > 0 {
-		f.Most = slices.Max(r.Parts)
-		f.Points = points(r.Parts, f.Most)
+	if p.Succeeded > 0 {
+		f.Times = roughly(p.P50) + " / " + roughly(p.P99)
 	}
 }
 
@@ -132,21 +137,6 @@ func percent(part, of int) string {
 		return "99.9 %"
 	}
 	return strings.Replace(fmt.Sprintf("%.1f %%", 100*float64(part)/float64(of)), ".0 %", " %", 1)
-}
-
-// The chart of a row is drawn in these units.
-const (
-	chartWidth  = 120
-	chartHeight = 24
-)
-
-// points are those of the line of a chart.
-func points(parts []int, most int) string {
-	all := make([]string, len(parts))
-	for i, n := range parts {
-		all[i] = fmt.Sprintf("%d,%d", 1+i*(chartWidth-2)/max(1, len(parts)-1), chartHeight-1-n*(chartHeight-3)/max(1, most))
-	}
-	return strings.Join(all, " ")
 }
 
 // attend lists what needs a person, the gravest first.

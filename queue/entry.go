@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"strconv"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 )
@@ -21,8 +22,9 @@ type entry struct {
 	record   ref // what the run is a replay of
 	replaces ref // root of the dead run whose place its event takes, see Event
 	outcome  runState
-	reason   uint16 // see names
-	size     int    // of the body
+	took     time.Duration // of the attempt that a line is about; 0 when it does not say
+	reason   uint16        // see names
+	size     int           // of the body
 }
 
 // of is the record that the message belongs to, when it says so.
@@ -170,6 +172,8 @@ func (e *entry) readHeader(n *names, header []byte) {
 				e.replaces = parseRef(string(value))
 			case headerOutcome:
 				e.outcome = runStateOf(value)
+			case headerDuration:
+				e.took, _ = time.ParseDuration(string(value)) // written by us, or 0
 			case headerReason:
 				e.reason = n.number(value)
 			case headerMsgSize:

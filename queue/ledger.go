@@ -95,6 +95,7 @@ type ledger struct {
 	lines   table[mark]
 	late    []entry
 	edited  map[ref]ref // roots of dead runs -> the events that took their place
+	pulses  pulses      // how functions did lately
 	near    uint64      // call of the line before: that of the next line is not far
 	gone    int64       // runs whose message was dropped while they waited
 }
@@ -123,7 +124,7 @@ func (l *ledger) note(e *entry, now int64) {
 	case entryLetter:
 		known = l.noteLetter(e)
 	case entryLine:
-		known = l.noteLine(e)
+		known = l.noteLine(e, now)
 	}
 	if !known && now-e.stored < lateLimit && len(l.late) < lateMost {
 		l.late = append(l.late, *e)
@@ -288,7 +289,7 @@ func (l *ledger) noteLetter(e *entry) bool {
 }
 
 // noteLine takes a line of the log: it belongs to a record, and may end a run.
-func (l *ledger) noteLine(e *entry) bool {
+func (l *ledger) noteLine(e *entry, now int64) bool {
 	of := e.of()
 	if of == 0 && e.root == 0 {
 		if of = l.recordByID(e); of == 0 {
@@ -308,6 +309,7 @@ func (l *ledger) noteLine(e *entry) bool {
 		}
 	}
 	if e.outcome != runNone {
+		l.pulses.noteLine(e, of, now)
 		l.noteOutcome(cmp.Or(e.root, of), of, e)
 	}
 	return true
