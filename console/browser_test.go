@@ -1,212 +1,50 @@
 package console
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
-	devpage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/funker-dispatch/funker-dispatch/console/browsertest"
 )
 
-// chromium returns the path of the browser; without it the test is skipped, and fails in CI.
-func chromium(t testing.TB) string {
-	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("CI must install chromium")
-	}
-	t.Skip("NOT TESTED: chromium is not installed")
-	return ""
-}
-
-// screen is a tab of a real browser. Whatever goes wrong in the page fails the test: exceptions, errors on its console,
-// what its policy forbids, and dialogs.
+// screen is a tab of a real browser on an admin side.
 type screen struct {
 	*admin
-	ctx context.Context
-
-	mu     sync.Mutex
-	faults []string
+	*browsertest.Screen
 }
 
 const (
-	phoneWidth, phoneHeight     = 375, 812
-	desktopWidth, desktopHeight = 1280, 900
-
-	browserStart    = 2 * time.Minute  // beside the tests of other packages, on a new machine
-	browserPatience = 60 * time.Second // for one step
+	phoneWidth, phoneHeight     = browsertest.PhoneWidth, browsertest.PhoneHeight
+	desktopWidth, desktopHeight = browsertest.DesktopWidth, browsertest.DesktopHeight
 )
 
 func (a *admin) screen(width, height int64) *screen {
 	a.t.Helper()
-	// There is no sandbox for root, who runs the tests in containers.
-	ctx, end := chromedp.NewContext(context.Background(), chromedp.WithAllocatorOptions(chromedp.ExecPath(chromium(a.t)), chromedp.NoSandbox,
-		chromedp.Flag("disable-dev-shm-usage", true), chromedp.WSURLReadTimeout(browserStart)))
-	s := &screen{admin: a, ctx: ctx}
-	var watching sync.WaitGroup
-	a.t.Cleanup(func() {
-		if err := chromedp.Cancel(ctx); err != nil {
-			a.t.Errorf("end the browser: %v", err)
-		}
-		end()
-		watching.Wait()
-		for _, fault := range s.faults {
-			a.t.Errorf("in the browser: %s", fault)
-		}
-	})
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, height)); err != nil {
-		a.t.Fatal(err)
-	}
-	console, dialogs := chromedp.Console(ctx), chromedp.Events(ctx, devpage.JavascriptDialogOpening)
-	watching.Go(func() {
-		for m, err := range console {
-			if err == nil && m.Type != chromedp.ConsoleLog && m.Type != chromedp.ConsoleDebug && m.Type != chromedp.ConsoleInfo {
-				s.fault(m.String() + " " + m.URL)
-			}
-		}
-	})
-	watching.Go(func() {
-		for d, err := range dialogs {
-			if err == nil {
-				s.fault("dialog: " + d.Message)
-			}
-		}
-	})
-	return s
+	return &screen{a, browsertest.Start(a.t, a.URL, width, height)}
 }
 
-func (s *screen) fault(text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = append(s.faults, text)
-}
+func (s *screen) open(path string)             { s.t.Helper(); s.Open(path) }
+func (s *screen) signIn(token string)          { s.t.Helper(); s.SignIn(token) }
+func (s *screen) press(selector, until string) { s.t.Helper(); s.Press(selector, until) }
+func (s *screen) says(text string)             { s.t.Helper(); s.Says(text) }
+func (s *screen) await(expression string)      { s.t.Helper(); s.Await(expression) }
+func (s *screen) picture(name string)          { s.t.Helper(); s.Picture(name) }
+func (s *screen) forgive(text string)          { s.Forgive(text) }
+func (s *screen) dark()                        { s.t.Helper(); s.Scheme("dark") }
 
-// forgive forgets the faults that have a text, which the test itself has caused.
-func (s *screen) forgive(text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = slices.DeleteFunc(s.faults, func(f string) bool { return strings.Contains(f, text) })
-}
-
-// do fails the test when the browser cannot do something.
 func (s *screen) do(what string, actions ...chromedp.Action[chromedp.Void]) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, browserPatience)
-	defer cancel()
-	if err := chromedp.Do(ctx, actions...); err != nil {
-		s.t.Fatalf("%s: %v; the page says:\n%s", what, err, s.text())
-	}
+	s.Do(what, actions...)
 }
 
-// text is what a person reads on the page.
-func (s *screen) text() string {
-	ctx, cancel := context.WithTimeout(s.ctx, browserPatience)
-	defer cancel()
-	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.body.innerText`))
-	if err != nil {
-		return err.Error()
-	}
-	return text
-}
-
-// open goes to a page.
-func (s *screen) open(path string) {
-	s.t.Helper()
-	s.do("open "+path, chromedp.Navigate(s.URL+path), chromedp.WaitVisible(chromedp.CSS("main")))
-}
-
-func (s *screen) signIn(token string) {
-	s.t.Helper()
-	s.open("/login")
-	s.do("sign in", chromedp.SendKeys(chromedp.CSS("#token"), token+kb.Enter), chromedp.WaitVisible(chromedp.CSS(".visitor")))
-}
-
-// press clicks on what leads to another page, and waits until that has a text.
-func (s *screen) press(selector, until string) {
-	s.t.Helper()
-	s.do("press "+selector, chromedp.Click(chromedp.CSS(selector)))
-	s.says(until)
-}
-
-// says waits until the page is there and has a text.
-func (s *screen) says(text string) {
-	s.t.Helper()
-	s.await(fmt.Sprintf(`document.readyState === "complete" && document.body.innerText.includes(%q)`, text))
-}
-
-// await waits until an expression is true, on this page or on one that follows.
-func (s *screen) await(expression string) {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, browserPatience)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		// While a page is being left there is nothing that could be asked.
-		if ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression)); err == nil && ok {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			s.t.Fatalf("not within %s: %s; the page says:\n%s", browserPatience, expression, s.text())
-		}
-	}
-}
-
-// asks evaluates an expression in the page.
 func asks[T any](s *screen, expression string) T {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, browserPatience)
-	defer cancel()
-	got, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
-	if err != nil {
-		s.t.Fatalf("%s: %v", expression, err)
-	}
-	return got
-}
-
-func (s *screen) dark() {
-	s.t.Helper()
-	_, err := chromedp.Call(s.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}},
-	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-// picture keeps a picture of the whole page in the folder of FUNKER_SCREENSHOTS, if that is set.
-func (s *screen) picture(name string) {
-	s.t.Helper()
-	folder := os.Getenv("FUNKER_SCREENSHOTS")
-	if folder == "" {
-		return
-	}
-	png, err := chromedp.Run(s.ctx, chromedp.FullScreenshot(100))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		s.t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(folder, name+".png"), png, 0o644); err != nil {
-		s.t.Fatal(err)
-	}
+	return browsertest.Ask[T](s.Screen, expression)
 }
 
 func TestBrowser_SignsInSearchesAndReplays(t *testing.T) {

@@ -49,5 +49,15 @@ func (p eventPage) Weight() string {
 	return ""
 }
 
-// Help says what the reason of a group of dead letters means.
-func (g deadGroup) Help() string { return reasonHelp[g.Reason] }
+// Help says what the reason of the dead letters means that a page shows, when they have one.
+func (p deadPage) Help() string {
+	for _, d := range p.Rows {
+		if d.Reason != p.Rows[0].Reason {
+			return ""
+		}
+	}
+	if len(p.Rows) == 0 {
+		return ""
+	}
+	return reasonHelp[p.Rows[0].Reason]
+}
