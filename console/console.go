@@ -73,7 +73,7 @@ func New(o Options) *Server {
 		readers: make(chan struct{}, maxReaders), heartbeat: heartbeat, patience: readerPatience,
 	}
 	s.life, s.end = context.WithCancel(context.Background())
-	s.ticker.make, s.ticker.viewers = s.picture, map[chan string]bool{}
+	s.ticker.make, s.ticker.viewers = s.picture, map[chan []byte]bool{}
 	if s.log == nil {
 		s.log = slog.Default()
 	}

@@ -3,9 +3,7 @@ package console
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 )
@@ -14,7 +12,7 @@ const (
 	// liveEvery is how often the overview is made anew while somebody looks at it, once for all who do.
 	liveEvery = 2 * time.Second
 	// liveMost is how many may look at a time; one more is told to reload by hand.
-	liveMost = 50
+	liveMost = 100
 	// liveWrite is how long a viewer may take to take one picture.
 	liveWrite = 10 * time.Second
 )
@@ -22,9 +20,9 @@ const (
 // ticker makes the overview anew for all viewers together, and rests while there are none.
 type ticker struct {
 	mu      sync.Mutex
-	make    func(context.Context) string
-	viewers map[chan string]bool
-	last    string
+	make    func(context.Context) []byte // one event of the stream, which all viewers are sent as it is
+	viewers map[chan []byte]bool
+	last    []byte
 	stop    context.CancelFunc
 	running sync.WaitGroup
 	closed  bool
@@ -32,25 +30,25 @@ type ticker struct {
 
 // join adds a viewer, who gets the newest picture, and misses those that come too fast. It is false when there are too
 // many, and after close.
-func (t *ticker) join() (pictures chan string, ok bool) {
+func (t *ticker) join() (pictures chan []byte, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed || len(t.viewers) >= liveMost {
 		return nil, false
 	}
-	pictures = make(chan string, 1)
+	pictures = make(chan []byte, 1)
 	if len(t.viewers) == 0 {
 		ctx, cancel := context.WithCancel(context.Background())
 		t.stop = cancel
 		t.running.Go(func() { t.run(ctx) })
-	} else if t.last != "" {
+	} else if t.last != nil {
 		pictures <- t.last
 	}
 	t.viewers[pictures] = true
 	return pictures, true
 }
 
-func (t *ticker) leave(pictures chan string) {
+func (t *ticker) leave(pictures chan []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.viewers[pictures] {
@@ -59,7 +57,7 @@ func (t *ticker) leave(pictures chan string) {
 	delete(t.viewers, pictures)
 	if len(t.viewers) == 0 {
 		t.stop()
-		t.last = ""
+		t.last = nil
 	}
 }
 
@@ -91,7 +89,7 @@ func (t *ticker) run(ctx context.Context) {
 	}
 }
 
-func (t *ticker) show(ctx context.Context, picture string) {
+func (t *ticker) show(ctx context.Context, picture []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if ctx.Err() != nil { // others may be looking by now, with a ticker of their own
@@ -107,13 +105,14 @@ func (t *ticker) show(ctx context.Context, picture string) {
 	}
 }
 
-// picture is what changes on the overview, as HTML.
-func (s *Server) picture(ctx context.Context) string {
+// picture is what changes on the overview, as HTML in a server-sent event.
+func (s *Server) picture(ctx context.Context) []byte {
 	var b bytes.Buffer
 	if err := templates()["overview"].ExecuteTemplate(&b, "live", s.overview(ctx)); err != nil {
 		s.log.Error("render page", "page", "overview", "error", err)
 	}
-	return b.String()
+	event := append([]byte("data: "), bytes.ReplaceAll(b.Bytes(), []byte("\n"), []byte("\ndata: "))...)
+	return append(event, "\n\n"...)
 }
 
 // live serves GET /live: the overview as it changes, as server-sent events. It ends with the session, which it does not
@@ -153,11 +152,11 @@ func (s *Server) stillIn(r *http.Request) bool {
 	return ok
 }
 
-func sendPicture(w http.ResponseWriter, out *http.ResponseController, picture string) error {
+func sendPicture(w http.ResponseWriter, out *http.ResponseController, picture []byte) error {
 	if err := out.SetWriteDeadline(time.Now().Add(liveWrite)); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(w, "data: %s\n\n", strings.ReplaceAll(picture, "\n", "\ndata: ")); err != nil {
+	if _, err := w.Write(picture); err != nil {
 		return err
 	}
 	return out.Flush()

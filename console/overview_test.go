@@ -181,7 +181,7 @@ func TestLive_IsBoundedAndRestsWithoutViewers(t *testing.T) {
 	within(t, "it rests", func() bool {
 		a.handler.ticker.mu.Lock()
 		defer a.handler.ticker.mu.Unlock()
-		return len(a.handler.ticker.viewers) == 0 && a.handler.ticker.last == ""
+		return len(a.handler.ticker.viewers) == 0 && a.handler.ticker.last == nil
 	})
 	a.handler.ticker.running.Wait()
 	pictures, status := b.watch(t.Context())

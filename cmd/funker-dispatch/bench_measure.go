@@ -18,6 +18,8 @@ type measurement struct {
 	do      func(ctx context.Context) error
 	after   func(ctx context.Context) error // waits until nothing goes on any more, or tidies up; nil: nothing to do
 	bad     bool                            // bad requests come meanwhile
+	viewers int                             // of the live overview, meanwhile
+	long    bool                            // it takes longViewed times as long as others: see there
 }
 
 // measureAll measures everything in turns, so that a slow minute of the machine hits what is compared alike.
@@ -54,22 +56,25 @@ func (b *bench) measureAll(ctx context.Context, all []measurement) ([]row, error
 // then is finished and counts, and its time too.
 func (b *bench) measure(ctx context.Context, m measurement) (row, error) {
 	b.client.CloseIdleConnections() // before the server does
+	if m.long {
+		return b.measureViewed(ctx, m)
+	}
 	if !m.bad {
-		return b.measureAlone(ctx, m)
+		return b.measureAlone(ctx, m, b.time)
 	}
 	bad := b.startBad(ctx)
-	r, err := b.measureAlone(ctx, m)
+	r, err := b.measureAlone(ctx, m, b.time)
 	rate, failed := bad.stop()
 	r.Bad = rate
 	return r, errors.Join(err, failed)
 }
 
-func (b *bench) measureAlone(ctx context.Context, m measurement) (row, error) {
+func (b *bench) measureAlone(ctx context.Context, m measurement, length time.Duration) (row, error) {
 	var failures atomic.Int64
 	var firstError error
 	var once sync.Once
 	begin := time.Now()
-	warm, end := begin.Add(b.time/10), begin.Add(b.time/10+b.time)
+	warm, end := begin.Add(length/10), begin.Add(length/10+length)
 	times := make([][]time.Duration, m.clients)
 	var clients sync.WaitGroup
 	for i := range m.clients {

@@ -20,6 +20,9 @@ const (
 	drained  = "events from a backlog, through a function that answers at once"
 
 	besideBad = "likewise, while 2,000 bad requests/s come"
+
+	unviewed = "call through the gateway, measured for longer"
+	viewed   = "likewise, while 100 browsers show the live overview"
 )
 
 func (b *bench) measurements(file *os.File) []measurement {
@@ -49,6 +52,14 @@ func (b *bench) measurements(file *os.File) []measurement {
 		m = append(m, measurement{what: baseline, clients: n, do: post(b.bare + "/call")},
 			measurement{what: through, clients: n, versus: baseline, do: post(b.public + "/functions/Bench")},
 			measurement{what: byTCP, clients: n, versus: baseline, do: post(b.remote.public.url() + "/functions/Bench")})
+	}
+	call := func(ctx context.Context) error {
+		_, err := b.post(ctx, b.public+"/functions/Bench", nil, payload, http.StatusOK)
+		return err
+	}
+	for _, n := range []int{1, 32} {
+		m = append(m, measurement{what: unviewed, clients: n, do: call, long: true},
+			measurement{what: viewed, clients: n, versus: unviewed, do: call, long: true, viewers: benchViewers})
 	}
 	for _, n := range []int{1, 64, 256} {
 		m = append(m, measurement{what: bareSync, clients: n, versus: rawSync, after: emptied(b.stored), do: func(ctx context.Context) error {

@@ -20,6 +20,7 @@ type row struct {
 	P50By    float64 `json:"p50_ratio,omitempty"`  // likewise
 	P99By    float64 `json:"p99_ratio,omitempty"`  // likewise
 	Failures int64   `json:"failures"`
+	Pictures float64 `json:"pictures,omitempty"`       // that each viewer of the live overview was sent meanwhile
 	Bad      float64 `json:"bad_per_second,omitempty"` // requests that came beside, and were refused
 	Cost     *cost   `json:"verification,omitempty"`   // of a request that was only verified; nil for all others
 }
@@ -30,6 +31,7 @@ func medianRow(rounds []row) row {
 	r.P50 = median(rounds, func(k int) float64 { return rounds[k].P50 })
 	r.P99 = median(rounds, func(k int) float64 { return rounds[k].P99 })
 	r.Bad = median(rounds, func(k int) float64 { return rounds[k].Bad })
+	r.Pictures = median(rounds, func(k int) float64 { return rounds[k].Pictures })
 	r.Failures = 0
 	for _, one := range rounds {
 		r.Failures += one.Failures
@@ -73,6 +75,12 @@ func printPath(w io.Writer, rows []row) error {
 	for _, r := range rows {
 		if r.Bad > 0 {
 			fmt.Fprintf(w, "\nBeside %.0f bad requests/s, clients %d: the p99 is %.2f × that without them.", r.Bad, r.Clients, r.P99By)
+		}
+	}
+	for _, r := range rows {
+		if r.Pictures > 0 {
+			fmt.Fprintf(w, "\nBeside %d viewers of the live overview, clients %d: the rate is %.2f ×, the p99 %.2f × of that without them; each was sent %.1f pictures.",
+				benchViewers, r.Clients, r.RateBy, r.P99By, r.Pictures)
 		}
 	}
 	_, err := fmt.Fprintf(w, `
