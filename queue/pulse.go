@@ -8,9 +8,9 @@ import (
 
 // What Pulses is about, and its limits: a function takes some 8 KB, all together 2 MB at most.
 const (
-	PulseTime  = 15 * time.Minute
-	PulseParts = 30
-	pulseMost  = 256 // functions; one more is not among the pulses until another one was quiet for PulseTime
+	PulseTime      = 15 * time.Minute
+	PulseParts     = 30
+	PulseFunctions = 256 // functions; one more is not among the pulses until another one was quiet for PulseTime
 
 	pulsePart  = PulseTime / PulseParts
 	pulseBins  = 56                     // of times
@@ -109,14 +109,14 @@ func (p *pulses) ring(function uint16, now int64) *pulseRing {
 		*p = pulses{}
 	}
 	for other, r := range *p {
-		if len(*p) < pulseMost {
+		if len(*p) < PulseFunctions {
 			break
 		}
 		if r.newest() <= now-PulseParts {
 			delete(*p, other)
 		}
 	}
-	if len(*p) >= pulseMost {
+	if len(*p) >= PulseFunctions {
 		return nil
 	}
 	r := new(pulseRing)

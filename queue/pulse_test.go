@@ -127,17 +127,17 @@ func TestPulses_ForgetWhatIsOlder(t *testing.T) {
 func TestPulses_AreBoundedAndMakeRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p pulses
-		for f := range uint16(pulseMost + 10) {
+		for f := range uint16(PulseFunctions + 10) {
 			p.noteLine(endedLine(f, time.Now(), time.Second, runOK), aCall, time.Now().UnixMilli())
 		}
-		if len(p) != pulseMost {
+		if len(p) != PulseFunctions {
 			t.Errorf("%d functions", len(p))
 		}
 		time.Sleep(PulseTime)
 		p.noteLine(endedLine(1, time.Now().Add(-PulseTime), time.Second, runOK), aCall, time.Now().UnixMilli())
-		p.noteLine(endedLine(pulseMost+1, time.Now(), time.Second, runOK), aCall, time.Now().UnixMilli())
-		if len(p) > pulseMost || p[pulseMost+1] == nil {
-			t.Errorf("%d functions, and the new one is %v", len(p), p[pulseMost+1])
+		p.noteLine(endedLine(PulseFunctions+1, time.Now(), time.Second, runOK), aCall, time.Now().UnixMilli())
+		if len(p) > PulseFunctions || p[PulseFunctions+1] == nil {
+			t.Errorf("%d functions, and the new one is %v", len(p), p[PulseFunctions+1])
 		}
 	})
 }
