@@ -54,9 +54,8 @@ func checkEdit(original, edited []byte) error {
 	if !json.Valid(original) || json.Valid(edited) {
 		return nil
 	}
-	var syntax *json.SyntaxError
 	err := json.Unmarshal(edited, new(json.RawMessage))
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		line, column := 1, 1
 		for _, c := range edited[:min(max(int(syntax.Offset)-1, 0), len(edited))] {
 			if column++; c == '\n' {

@@ -19,6 +19,8 @@ type row struct {
 	RateBy   float64 `json:"rate_ratio,omitempty"` // median of the rounds' ratios
 	P50By    float64 `json:"p50_ratio,omitempty"`  // likewise
 	P99By    float64 `json:"p99_ratio,omitempty"`  // likewise
+	CPU      float64 `json:"cpu_us,omitempty"`     // processor time of this process, clients and all, for one
+	CPUBy    float64 `json:"cpu_ratio,omitempty"`  // likewise
 	Failures int64   `json:"failures"`
 	Pictures float64 `json:"pictures,omitempty"`       // that each viewer of the live overview was sent meanwhile
 	Bad      float64 `json:"bad_per_second,omitempty"` // requests that came beside, and were refused
@@ -31,6 +33,7 @@ func medianRow(rounds []row) row {
 	r.P50 = median(rounds, func(k int) float64 { return rounds[k].P50 })
 	r.P99 = median(rounds, func(k int) float64 { return rounds[k].P99 })
 	r.Bad = median(rounds, func(k int) float64 { return rounds[k].Bad })
+	r.CPU = median(rounds, func(k int) float64 { return rounds[k].CPU })
 	r.Pictures = median(rounds, func(k int) float64 { return rounds[k].Pictures })
 	r.Failures = 0
 	for _, one := range rounds {
@@ -79,8 +82,8 @@ func printPath(w io.Writer, rows []row) error {
 	}
 	for _, r := range rows {
 		if r.Pictures > 0 {
-			fmt.Fprintf(w, "\nBeside %d viewers of the live overview, clients %d: the rate is %.2f ×, the p99 %.2f × of that without them; each was sent %.1f pictures.",
-				benchViewers, r.Clients, r.RateBy, r.P99By, r.Pictures)
+			fmt.Fprintf(w, "\nBeside %d viewers of the live overview, clients %d: the rate is %.2f ×, the p99 %.2f × of that without them, and the processor time of a call %.2f ×; each was sent %.1f pictures.",
+				benchViewers, r.Clients, r.RateBy, r.P99By, r.CPUBy, r.Pictures)
 		}
 	}
 	_, err := fmt.Fprintf(w, `

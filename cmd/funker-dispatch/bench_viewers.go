@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -35,15 +36,42 @@ type viewers struct {
 // measureViewed measures for longer, with viewers or without.
 func (b *bench) measureViewed(ctx context.Context, m measurement) (row, error) {
 	if m.viewers == 0 {
-		return b.measureAlone(ctx, m, longViewed*b.time)
+		return b.measureCPU(ctx, m)
 	}
 	v, err := b.startViewers(ctx, m.viewers)
 	if err != nil {
 		return row{}, err
 	}
-	r, err := b.measureAlone(ctx, m, longViewed*b.time)
+	r, err := b.measureCPU(ctx, m)
 	r.Pictures = float64(v.pictures.Load()) / float64(m.viewers)
 	return r, errors.Join(err, v.stop())
+}
+
+// measureCPU also measures what a call takes of the processors, which hardly depends on what else the machine does.
+func (b *bench) measureCPU(ctx context.Context, m measurement) (row, error) {
+	var calls atomic.Int64
+	do := m.do
+	m.do = func(ctx context.Context) error { calls.Add(1); return do(ctx) }
+	before, err := cpuTime()
+	if err != nil {
+		return row{}, err
+	}
+	r, err := b.measureAlone(ctx, m, longViewed*b.time)
+	if err != nil {
+		return row{}, err
+	}
+	after, err := cpuTime()
+	r.CPU = float64((after - before).Microseconds()) / float64(calls.Load())
+	return r, err
+}
+
+// cpuTime is what this process has had of the processors.
+func cpuTime() (time.Duration, error) {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0, fmt.Errorf("ask for the processor time: %w", err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), nil
 }
 
 // startViewers returns when all of them look at a picture.

@@ -21,8 +21,10 @@ import (
 
 // The sizes of screens that pages are looked at with.
 const (
-	PhoneWidth, PhoneHeight     = 375, 812
-	DesktopWidth, DesktopHeight = 1280, 900
+	PhoneWidth    = 375
+	PhoneHeight   = 812
+	DesktopWidth  = 1280
+	DesktopHeight = 900
 )
 
 const (
