@@ -38,6 +38,9 @@ type Options struct {
 	// Triggers returns what became of the requests of every trigger, or of one; the error is queue.ErrNotFound. It is
 	// answered as JSON. nil: nothing is known of triggers.
 	Triggers func(source string) (any, error)
+
+	Tests  Tests  // sends test requests; nil: nobody does
+	Public Public // how senders reach the gateway, as far as that is known
 }
 
 // Server is the handler of the admin listener.
@@ -47,6 +50,8 @@ type Server struct {
 	functions func(context.Context) (any, error)
 	manifests Manifests
 	triggers  func(source string) (any, error)
+	tests     Tests
+	public    Public
 	log       *slog.Logger
 	loaded    loaded
 	mux       *http.ServeMux
@@ -67,7 +72,7 @@ type Server struct {
 // New makes a Server.
 func New(o Options) *Server {
 	s := &Server{
-		queue: o.Queue, catalog: o.Catalog, functions: o.Functions, manifests: o.Manifests, triggers: o.Triggers, log: o.Log, mux: http.NewServeMux(),
+		queue: o.Queue, catalog: o.Catalog, functions: o.Functions, manifests: o.Manifests, triggers: o.Triggers, tests: o.Tests, public: o.Public, log: o.Log, mux: http.NewServeMux(),
 		token: []byte(o.Token), readToken: []byte(o.ReadToken), sessions: sessions{all: map[sessionKey]*session{}},
 		logins: newThrottle(), crossOrigin: http.NewCrossOriginProtection(),
 		readers: make(chan struct{}, maxReaders), heartbeat: heartbeat, patience: readerPatience,

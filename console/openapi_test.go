@@ -52,7 +52,7 @@ func (d *description) checkSchema(t testing.TB, name, text string) {
 func TestOpenAPI_DescribesEveryRouteAndNothingElse(t *testing.T) {
 	d := apitest.Read(t, openAPI)
 	s := New(Options{
-		Catalog: deploy.NewCatalog(nil), Manifests: struct{ Manifests }{}, Triggers: func(string) (any, error) { return nil, nil },
+		Catalog: deploy.NewCatalog(nil), Manifests: struct{ Manifests }{}, Tests: struct{ Tests }{}, Triggers: func(string) (any, error) { return nil, nil },
 		Functions: func(context.Context) (any, error) { return nil, nil },
 	})
 	routed := map[string][]string{}

@@ -29,6 +29,7 @@ type overview struct {
 	Balance   *queue.Balance // nil while the index is being built
 	Window    time.Duration  // of the rates
 	Failed    string         // what could not be asked; "" when all could
+	Untried   bool           // nothing has come yet, and a test could be sent
 }
 
 // attention is something that a person should look at.
@@ -81,7 +82,10 @@ func (s *Server) overview(ctx context.Context) overview {
 	}
 	usage, err := s.queue.Usage(ctx)
 	o.missing(err)
-	o.attend(usage, s.senders(&o), s.catalog.Manifest().Partial)
+	senders := s.senders(&o)
+	o.attend(usage, senders, s.catalog.Manifest().Partial)
+	o.Untried = s.tests != nil && len(s.catalog.Manifest().Triggers) > 0 && o.Balance != nil && o.Balance.Accepted == 0 &&
+		!slices.ContainsFunc(senders, func(t sender) bool { return t.Accepted > 0 })
 	return o
 }
 

@@ -21,6 +21,9 @@ func (s *Server) pages() {
 	s.mux.HandleFunc("GET /live", s.live)
 	s.mux.HandleFunc("GET /triggers", s.triggersPage)
 	s.mux.HandleFunc("GET /triggers/{source}", s.triggerPage)
+	if s.tests != nil {
+		s.testPages()
+	}
 	s.mux.HandleFunc("GET /events", taking(s.eventsPage, append([]string{"cursor"}, searchKeys...)...))
 	s.mux.HandleFunc("GET /events/{id}", s.eventPage)
 	s.mux.HandleFunc("GET /events/{id}/body", s.bodyFile)

@@ -41,7 +41,11 @@ func (s *Server) api() []route {
 		routes = append(routes, route{"GET", "/api/v1/functions", s.listFunctions, nil})
 	}
 	if s.triggers != nil {
-		routes = append(routes, route{"GET", "/api/v1/triggers", s.trigger, nil}, route{"GET", "/api/v1/triggers/{source}", s.trigger, nil})
+		routes = append(routes, route{"GET", "/api/v1/triggers", s.trigger, nil}, route{"GET", "/api/v1/triggers/{source}", s.trigger, nil},
+			route{"GET", "/api/v1/triggers/{source}/setup", s.setupAnswer, nil})
+	}
+	if s.tests != nil {
+		routes = append(routes, route{"GET", "/api/v1/triggers/{source}/samples", s.ready, nil}, route{"POST", "/api/v1/triggers/{source}/test", s.test, []string{"event", "function"}})
 	}
 	if s.manifests != nil {
 		routes = append(routes, route{"GET", "/api/v1/manifest", s.manifest, nil}, route{"PUT", "/api/v1/manifest", s.putManifest, []string{"dry_run"}})

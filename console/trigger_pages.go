@@ -25,6 +25,13 @@ type sender struct {
 	Samples   []refusedRequest  `json:"samples"`
 }
 
+// triggerPage is what the page of a trigger shows.
+type triggerPage struct {
+	sender
+	Setup    *setup // nil: it is none of the manifest
+	Testable bool
+}
+
 // refusedRequest is a sample of those that were refused.
 type refusedRequest struct {
 	Time        time.Time    `json:"time"`
@@ -85,6 +92,10 @@ func (s *Server) triggerPage(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		s.failPage(w, r, err)
 	default:
-		s.render(w, r, http.StatusOK, "trigger", t.Source, t)
+		p := triggerPage{sender: t, Testable: s.tests != nil && t.Problem == ""}
+		if known, ok := s.setupOf(r, t.Source); ok {
+			p.Setup = &known
+		}
+		s.render(w, r, http.StatusOK, "trigger", t.Source, p)
 	}
 }

@@ -155,9 +155,18 @@ type Trigger struct {
 	Apology  string            // alexa: spoken when the function fails or is late
 	Timeout  time.Duration     // alexa: the sender stops waiting soon after; 0 for others
 
+	// SecretFiles are where its secrets are kept, for people: the files, never what is in them.
+	SecretFiles []SecretFile
+
 	// Closed is why nobody may call, "" for every trigger of a manifest that is not Partial. A closed trigger may lack
 	// anything but its kind and path.
 	Closed string
+}
+
+// SecretFile is a file with a secret of a trigger.
+type SecretFile struct {
+	Key  string `json:"key"`  // of the manifest, such as "secret-file"
+	File string `json:"file"` // path at the gateway
 }
 
 // Route is one function that the events of a trigger run.

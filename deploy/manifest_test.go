@@ -128,6 +128,7 @@ func equal(t *testing.T, got, want *deploy.Manifest) {
 
 // differs shows two manifests, "" when they are equal.
 func differs(got, want *deploy.Manifest) string {
+	got = withoutFiles(got)
 	if reflect.DeepEqual(got, want) {
 		return ""
 	}

@@ -86,6 +86,7 @@ func (r *triggerReader) secret(n ast.Node, key string, secrets []trigger.Secret)
 	default:
 		file = filepath.Join(r.dir, file)
 	}
+	r.t.SecretFiles = append(r.t.SecretFiles, SecretFile{key, file})
 	if !r.options.reads(r.t) {
 		return secrets
 	}

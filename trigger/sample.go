@@ -34,14 +34,24 @@ func Sample(kind string) []byte {
 }
 
 // SampleFor returns Sample(cfg.Kind) as the trigger of cfg would get it at the
-// time now: with its first skill id or topic, and with ids that no earlier sample
-// had. A push has a new head commit too: bodies that are equal have the same
-// signature, and so look like one delivery sent again.
-func SampleFor(cfg Config, now time.Time) []byte {
+// time now: Fill of Template. A push has a new head commit too: bodies that are
+// equal have the same signature, and so look like one delivery sent again.
+func SampleFor(cfg Config, now time.Time) []byte { return Fill(cfg, Template(cfg), now) }
+
+// Template returns Sample(cfg.Kind) in the form that the trigger of cfg takes, to
+// be edited and then completed by Fill. nil for a kind that does not exist.
+func Template(cfg Config) []byte {
 	body := Sample(cfg.Kind)
 	if m, err := readSNS(body); cfg.RawDelivery && err == nil {
 		body = []byte(m.message)
 	}
+	return body
+}
+
+// Fill completes a body that was made of a sample: it gets the first skill id or
+// topic of cfg, ids that no earlier one had, and the time now, in place of those that
+// every sample has. Nothing else is changed.
+func Fill(cfg Config, body []byte, now time.Time) []byte {
 	if body == nil {
 		return nil
 	}

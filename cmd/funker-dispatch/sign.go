@@ -104,27 +104,39 @@ type request struct {
 }
 
 func sample(cmd *cobra.Command, t *deploy.Trigger, data, event string) (request, error) {
-	cfg := t.Config
-	body := trigger.SampleFor(cfg, time.Now())
+	now := time.Now()
+	body := trigger.SampleFor(t.Config, now)
 	if data != "" {
 		var err error
 		if body, err = readData(cmd, data); err != nil {
 			return request{}, fmt.Errorf("read body: %w", err)
 		}
 	}
-	header, err := trigger.Sign(cfg, body, time.Now())
+	r, err := signed(t, body, event, now)
+	if errors.Is(err, errNameless) {
+		err = usagef("%w: leave --event out", err)
+	}
+	return r, err
+}
+
+// signed is the request that the sender of a trigger sends at the time now, without its URL. event is the name of the
+// event, where the sender has that in a header; "": the one that the body has.
+func signed(t *deploy.Trigger, body []byte, event string, now time.Time) (request, error) {
+	header, err := trigger.Sign(t.Config, body, now)
 	if err != nil {
 		return request{}, fmt.Errorf("sign: %w", err)
 	}
 	if event != "" {
-		name := trigger.NameHeader(cfg)
+		name := trigger.NameHeader(t.Config)
 		if name == "" {
-			return request{}, usagef("%s has the name of the event in the body, or signs it: leave --event out", t.Source())
+			return request{}, fmt.Errorf("%s %w", t.Source(), errNameless)
 		}
 		header.Set(name, event)
 	}
 	return request{header: header, body: body}, nil
 }
+
+var errNameless = errors.New("has the name of the event in the body, or signs it")
 
 // curl prints the request for a POSIX shell.
 func (r request) curl() string {
@@ -159,17 +171,24 @@ func (a answer) print(w io.Writer) {
 }
 
 func (r request) send(ctx context.Context) (answer, error) {
+	return r.sendBy(ctx, http.DefaultClient)
+}
+
+// maxAnswer is how much of an answer is read, in bytes: Alexa takes 120 KB, and others are short.
+const maxAnswer = 1 << 20
+
+func (r request) sendBy(ctx context.Context, client *http.Client) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url, bytes.NewReader(r.body))
 	if err != nil {
 		return answer{}, fmt.Errorf("make request: %w", err)
 	}
 	req.Header = r.header
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return answer{}, fmt.Errorf("send: %w", err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return answer{}, fmt.Errorf("read answer: %w", err)
 	}

@@ -40,3 +40,17 @@
   addEventListener("pagehide", () => source.close());
   open();
 })();
+// The events of a test until they have ended, and a choice that is taken at once. Without this script there are links and a button.
+(() => {
+  const look = async (e) => {
+    const r = await fetch(e.dataset.outcome).catch(() => null);
+    if (r?.redirected) return; // signed out
+    if (r?.ok) {
+      const html = await r.text(); // made and escaped by the server
+      if (e.innerHTML !== html) e.innerHTML = html;
+    }
+    if (!e.querySelector("[data-ended]")) setTimeout(look, 1000, e);
+  };
+  for (const e of document.querySelectorAll("[data-outcome]")) look(e);
+  for (const e of document.querySelectorAll("select[data-submit]")) e.addEventListener("change", () => e.form.requestSubmit());
+})();
