@@ -19,6 +19,7 @@ func TestLimits_AreWhatTheAPIsPageSays(t *testing.T) {
 		"rows of a page, events of one bulk request": fmt.Sprint(queue.MaxLimit),
 		"events of a bulk per second":                fmt.Sprintf("%d by default, at most %d", defaultRate, maxRate),
 		"failures that a bulk tells":                 fmt.Sprint(shownFailures),
+		"body of a test":                             fmt.Sprintf("%d bytes", maxTestBody),
 		"manifest":                                   fmt.Sprintf("%d bytes", deploy.MaxSize),
 		"edited body":                                fmt.Sprintf("%d bytes", maxEdit),
 		"readers of the stream":                      fmt.Sprint(maxReaders),

@@ -38,7 +38,7 @@ type testPage struct {
 	Body     string   // as it was typed
 	Problem  string   // why nothing was sent
 	Result   *testResult
-	Most     int // bytes of a body
+	Most     int // KiB of a body
 }
 
 // testResult is what came of a test.
@@ -104,7 +104,7 @@ func (s *Server) testPage(w http.ResponseWriter, r *http.Request) {
 
 // testOf begins the page with a trigger, the first one when none is named.
 func (s *Server) testOf(source string) (p testPage, err error) {
-	p = testPage{Chosen: source, Most: maxTestBody}
+	p = testPage{Chosen: source, Most: maxTestBody >> 10}
 	for _, t := range s.catalog.Manifest().Triggers {
 		if t.Closed == "" {
 			p.Triggers = append(p.Triggers, t.Source())

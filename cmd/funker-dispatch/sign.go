@@ -113,10 +113,13 @@ func sample(cmd *cobra.Command, t *deploy.Trigger, data, event string) (request,
 		}
 	}
 	r, err := signed(t, body, event, now)
-	if errors.Is(err, errNameless) {
-		err = usagef("%w: leave --event out", err)
+	switch {
+	case errors.Is(err, errNameless):
+		return r, usagef("%w: leave --event out", err)
+	case err != nil:
+		return r, fmt.Errorf("sign: %w", err)
 	}
-	return r, err
+	return r, nil
 }
 
 // signed is the request that the sender of a trigger sends at the time now, without its URL. event is the name of the
@@ -124,7 +127,7 @@ func sample(cmd *cobra.Command, t *deploy.Trigger, data, event string) (request,
 func signed(t *deploy.Trigger, body []byte, event string, now time.Time) (request, error) {
 	header, err := trigger.Sign(t.Config, body, now)
 	if err != nil {
-		return request{}, fmt.Errorf("sign: %w", err)
+		return request{}, err
 	}
 	if event != "" {
 		name := trigger.NameHeader(t.Config)

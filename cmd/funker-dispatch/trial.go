@@ -235,11 +235,13 @@ func (t *trials) call(ctx context.Context, d *deploy.Trigger, function string, b
 		e.Name, e.Form, e.Body, e.ContentType = first.Name, first.Form, first.Body, "application/json"
 	}
 	e.ID = queue.NewID()
+	e.Deadline = now.Add(trialLimit)
 	if f, ok := t.catalog.Manifest().Function(function); ok {
 		e.Patient = f.Image != "" // its next task may be starting
+		e.Deadline = now.Add(min(f.Timeout, trialLimit))
 	}
 	tested := console.Tested{Function: function, Body: string(body), Events: []string{e.ID}}
-	reply, err := t.queue.Call(ctx, e)
+	reply, err := t.queue.Call(context.WithoutCancel(ctx), e) // the deadline is that of the call
 	tested.Answer, tested.Took = string(reply), time.Since(now)
 	if failed := new(queue.CallError); errors.As(err, &failed) {
 		tested.Failed = failed.Message
