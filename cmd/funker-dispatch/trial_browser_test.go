@@ -143,11 +143,12 @@ func (b *tab) picture(name string) {
 	}
 }
 
-// send presses the button under the body, and waits for the page of the result.
+// send presses the button under the body, and waits for the page that follows this one.
 func (b *tab) send() {
 	b.t.Helper()
+	evaluated[chromedp.Void](b, `void (window.before = true)`)
 	b.do("send", chromedp.Click(chromedp.CSS("form[method=post] button.main")))
-	b.await(`document.readyState === "complete" && (document.querySelector("#result") || document.querySelector("main .problem")) !== null`)
+	b.await(`!window.before && document.readyState === "complete" && (document.querySelector("#result") || document.querySelector("main .problem")) !== null`)
 }
 
 // write replaces the body.
