@@ -260,7 +260,7 @@ func TestBrowser_TestPageIsForTheAdminRole(t *testing.T) {
 	}
 }
 
-func TestBrowser_TestPageFitsAPhoneAndCanBeRead(t *testing.T) {
+func TestBrowser_TestPageFitsAPhoneInLightAndDark(t *testing.T) {
 	g := newTrialGateway(t)
 	b := g.browse(375, 812)
 	b.signIn(tokenFile)
