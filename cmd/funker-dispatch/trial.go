@@ -124,7 +124,7 @@ func checkTrial(d *deploy.Trigger, body []byte) error {
 	err := trigger.CheckJSON(body)
 	if syntax := new(json.SyntaxError); errors.As(json.Unmarshal(body, new(json.RawMessage)), &syntax) && len(bytes.TrimSpace(body)) > 0 {
 		line, column := place(body, int(syntax.Offset))
-		return fmt.Errorf("the body is no JSON: line %d, column %d: %s", line, column, syntax)
+		return fmt.Errorf("the body is no JSON: line %d, column %d: %w", line, column, syntax)
 	}
 	return err
 }
