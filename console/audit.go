@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"sync"
 )
@@ -10,6 +11,7 @@ import (
 type auditNotes struct {
 	mu   sync.Mutex
 	args []any
+	none bool // nothing was to be changed
 }
 
 type auditNotesOf struct{}
@@ -23,6 +25,15 @@ func noteChange(ctx context.Context, args ...any) {
 	}
 }
 
+// changedNothing says that a request only asked something, although it was no GET: the line about it is for debugging.
+func changedNothing(ctx context.Context) {
+	if n, ok := ctx.Value(auditNotesOf{}).(*auditNotes); ok {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.none = true
+	}
+}
+
 // change serves a request that changes something, and writes who did what.
 func (s *Server) change(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(context.WithValue(r.Context(), auditNotesOf{}, &auditNotes{}))
@@ -32,10 +43,13 @@ func (s *Server) change(w http.ResponseWriter, r *http.Request) {
 // audit writes the line. The path has the id of what was changed.
 func (s *Server) audit(r *http.Request, v visitor, status int) {
 	args := []any{"who", v.who, "role", v.Role(), "from", r.RemoteAddr, "action", r.Method + " " + r.URL.Path, "status", status}
+	level := slog.LevelInfo
 	if n, ok := r.Context().Value(auditNotesOf{}).(*auditNotes); ok {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		args = append(args, n.args...)
+		if args = append(args, n.args...); n.none {
+			level = slog.LevelDebug
+		}
 	}
-	s.log.Info("audit", args...)
+	s.log.Log(r.Context(), level, "audit", args...)
 }

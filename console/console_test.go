@@ -46,6 +46,7 @@ type admin struct {
 	ran     chan *queue.Event
 	log     *buffer
 	senders []sender // what Triggers returns
+	shelf   *shelf
 }
 
 // start opens an admin side with three functions; ByeIntent fails for good, unless it runs a replay.
@@ -70,9 +71,10 @@ func start(t testing.TB) *admin {
 		}
 		a.work(f.Name)
 	}
+	a.shelf = &shelf{queue: q, catalog: a.catalog}
 	a.handler = New(Options{
 		Queue: q, Catalog: a.catalog, Token: token, ReadToken: readToken, Log: slog.New(slog.NewTextHandler(a.log, nil)),
-		Triggers: a.triggers,
+		Triggers: a.triggers, Manifests: a.shelf,
 	})
 	a.Server = httptest.NewServer(a.handler)
 	t.Cleanup(func() {

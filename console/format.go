@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"html/template"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // templateFunctions are those that the templates call.
 var templateFunctions = template.FuncMap{
 	"utc": utc, "iso": iso, "ago": ago, "coarse": coarse, "took": took, "bytes": sizeText, "count": countText[int], "count64": countText[int64], "lastError": lastError, "reasons": reasonsText[string, uint64],
+	"join":      strings.Join,
 	"eventPath": eventPath, "recordPath": recordPath, "letterPath": letterPath,
 }
 
