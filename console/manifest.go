@@ -24,6 +24,8 @@ type Manifests interface {
 	// Apply puts a manifest in force, or says what that would change. Errors: ErrStale; queue.ErrConflict; a *Problem
 	// with the faults of the manifest.
 	Apply(ctx context.Context, c Change) (Applied, error)
+	// Edit puts the stored manifest in force as change returns it. Errors: that of change; those of Apply.
+	Edit(ctx context.Context, change func(text []byte) ([]byte, error)) (Applied, error)
 }
 
 // Change is a manifest that somebody wants in force.

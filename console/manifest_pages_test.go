@@ -68,6 +68,18 @@ func (s *shelf) Apply(ctx context.Context, c Change) (a Applied, err error) {
 	return a, err
 }
 
+func (s *shelf) Edit(ctx context.Context, change func(text []byte) ([]byte, error)) (a Applied, err error) {
+	now, err := s.Stored(ctx)
+	if err != nil {
+		return a, err
+	}
+	text, err := change(now.Text)
+	if err != nil {
+		return a, err
+	}
+	return s.Apply(ctx, Change{Text: string(text)})
+}
+
 // edited is an admin side whose manifest is stored.
 func edited(t testing.TB, text string) *admin {
 	t.Helper()

@@ -48,7 +48,9 @@ func (s *Server) api() []route {
 		routes = append(routes, route{"GET", "/api/v1/triggers/{source}/samples", s.ready, nil}, route{"POST", "/api/v1/triggers/{source}/test", s.test, []string{"event", "function"}})
 	}
 	if s.manifests != nil {
-		routes = append(routes, route{"GET", "/api/v1/manifest", s.manifest, nil}, route{"PUT", "/api/v1/manifest", s.putManifest, []string{"dry_run"}})
+		routes = append(routes, route{"GET", "/api/v1/manifest", s.manifest, nil}, route{"PUT", "/api/v1/manifest", s.putManifest, []string{"dry_run"}},
+			route{"POST", "/api/v1/functions/{name}/pause", s.pauseFunction, nil}, route{"POST", "/api/v1/functions/{name}/resume", s.resumeFunction, nil},
+			route{"POST", "/api/v1/functions/{name}/scale", s.scaleFunction, []string{"min", "max"}})
 	}
 	return routes
 }

@@ -176,6 +176,7 @@ func TestForWorkers_HasNeitherEnvironmentNorTriggers(t *testing.T) {
 	for _, f := range m.Functions {
 		known := *deploy.NewFunction(f.Name)
 		known.Image, known.Addresses, known.Lifecycle, known.Concurrency = f.Image, f.Addresses, f.Lifecycle, f.Concurrency
+		known.Paused = f.Paused
 		known.Timeout, known.Input, known.Payload, known.Retry = f.Timeout, f.Input, f.Payload, f.Retry
 		want.Functions = append(want.Functions, &known)
 	}

@@ -44,3 +44,9 @@ func (c *Catalog) Set(m *Manifest) {
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
+
+// Paused reports whether a function of the manifest in force is paused.
+func (c *Catalog) Paused(function string) bool {
+	f, ok := c.Manifest().Function(function)
+	return ok && f.Paused
+}

@@ -68,7 +68,7 @@ func changedKeys(last, next map[string]any) []string {
 
 func functionKeys(f *Function) map[string]any {
 	return map[string]any{
-		"image": f.Image, "addresses": f.Addresses, "lifecycle": f.Lifecycle, "concurrency": f.Concurrency, "timeout": f.Timeout,
+		"image": f.Image, "addresses": f.Addresses, "paused": f.Paused, "lifecycle": f.Lifecycle, "concurrency": f.Concurrency, "timeout": f.Timeout,
 		"input": f.Input, "payload": f.Payload, "replicas": f.Replicas, "retry": f.Retry, "env": f.Env, "secrets": f.Secrets, "configs": f.Configs,
 		"command": f.Command, "constraints": f.Constraints, "labels": f.Labels, "resources": f.Resources,
 	}

@@ -31,6 +31,7 @@ func (r *manifestReader) function(e entry) *Function {
 	r.read(settings, what, fields{
 		"image":       func(n ast.Node) { f.Image = r.image(n) },
 		"addresses":   func(n ast.Node) { f.Addresses = r.texts(n, "addresses", "[127.0.0.1:9999]", parseAddress) },
+		"paused":      func(n ast.Node) { f.Paused = r.boolean(n, "paused") },
 		"lifecycle":   func(n ast.Node) { f.Lifecycle = r.lifecycle(n) },
 		"concurrency": func(n ast.Node) { f.Concurrency = r.integer(n, "concurrency", 1, maxConcurrency) },
 		"timeout":     func(n ast.Node) { f.Timeout = r.duration(n, "timeout", maxTimeout) },

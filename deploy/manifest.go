@@ -76,6 +76,8 @@ type Function struct {
 	Image     string   // "" when the service is somebody else's and is only called
 	Addresses []string // "host:port", fixed tasks; never together with Image
 
+	Paused bool // nothing new of it is run: its events wait, and its calls are refused
+
 	Lifecycle   Lifecycle
 	Concurrency int           // connections that one task takes at a time, 1 to 1000
 	Timeout     time.Duration // of one attempt; Trigger.Timeout also holds where a sender waits

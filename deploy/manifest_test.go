@@ -47,6 +47,7 @@ functions:
   HelloIntent:
     image: registry.example.org/hello:1.0
     replicas: {min: 0, max: 8}
+    paused: true
     lifecycle: server
     concurrency: 4
     timeout: 6500ms
@@ -85,7 +86,7 @@ func TestEverySettingOfAManifestIsRead(t *testing.T) {
 	want := &deploy.Manifest{
 		Functions: []*deploy.Function{
 			{
-				Name: "HelloIntent", Image: "registry.example.org/hello:1.0",
+				Name: "HelloIntent", Image: "registry.example.org/hello:1.0", Paused: true,
 				Lifecycle: deploy.LifecycleServer, Concurrency: 4, Timeout: 6500 * time.Millisecond,
 				Replicas: deploy.Replicas{Min: 0, Max: 8},
 				Retry:    deploy.Retry{Attempts: 3, Initial: 2 * time.Second, Max: 5 * time.Minute, MaxAge: 12 * time.Hour},

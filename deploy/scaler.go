@@ -143,7 +143,7 @@ func (s *Scaler) takeKicked() map[string]bool {
 func (s *Scaler) start(ctx context.Context) {
 	functions := scaled(s.catalog.Manifest().Functions)
 	for _, name := range s.idleKicked() {
-		if f := functions[name]; f != nil {
+		if f := functions[name]; f != nil && !f.Paused {
 			s.scale(ctx, f, true)
 		}
 	}
@@ -164,7 +164,10 @@ func (s *Scaler) idleKicked() []string {
 
 // scale asks the swarm for as many tasks as the function needs.
 func (s *Scaler) scale(ctx context.Context, f *Function, kicked bool) {
-	work, err := s.work(ctx, f.Name, kicked)
+	work, err := s.work(ctx, f.Name, kicked && !f.Paused)
+	if f.Paused { // what waits needs no task before it may run
+		work.Waiting = 0
+	}
 	if err == nil {
 		err = s.ask(ctx, f, work)
 	}

@@ -12,6 +12,7 @@ type workersFunction struct {
 	Name        string        `json:"name"`
 	Image       string        `json:"image,omitempty"`
 	Addresses   []string      `json:"addresses,omitempty"`
+	Paused      bool          `json:"paused,omitempty"`
 	Lifecycle   Lifecycle     `json:"lifecycle"`
 	Concurrency int           `json:"concurrency"`
 	Timeout     time.Duration `json:"timeout"` // nanoseconds
@@ -26,7 +27,7 @@ func (m *Manifest) ForWorkers() ([]byte, error) {
 	all := make([]workersFunction, 0, len(m.Functions))
 	for _, f := range m.Functions {
 		all = append(all, workersFunction{
-			Name: f.Name, Image: f.Image, Addresses: f.Addresses, Lifecycle: f.Lifecycle, Concurrency: f.Concurrency,
+			Name: f.Name, Image: f.Image, Addresses: f.Addresses, Paused: f.Paused, Lifecycle: f.Lifecycle, Concurrency: f.Concurrency,
 			Timeout: f.Timeout, Input: f.Input, Payload: f.Payload, Retry: f.Retry,
 		})
 	}
@@ -43,7 +44,7 @@ func FromGateway(data []byte) (*Manifest, error) {
 	m := &Manifest{}
 	for _, w := range all {
 		f := NewFunction(w.Name)
-		f.Image, f.Addresses, f.Input = w.Image, w.Addresses, w.Input
+		f.Image, f.Addresses, f.Paused, f.Input = w.Image, w.Addresses, w.Paused, w.Input
 		f.Lifecycle, f.Retry = w.Lifecycle, w.Retry
 		f.Payload = cmp.Or(w.Payload, PayloadPlain) // a gateway of an earlier version has none
 		f.Concurrency, f.Timeout = max(1, w.Concurrency), w.Timeout

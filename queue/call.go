@@ -17,6 +17,7 @@ import (
 const (
 	CodeNoWorker       = "no_worker"       // no worker has the function
 	CodeNoTask         = "no_task"         // no task of the function took the connection: it did not run
+	CodePaused         = "paused"          // the function is paused: it did not run
 	CodeNoPorts        = "no_ports"        // the worker has no local port left for a connection: it did not run
 	CodeFunctionFailed = "function_failed" // the function answered that it failed
 	CodeFunctionDied   = "function_died"   // the function took the call and ended without an answer
@@ -49,7 +50,8 @@ const (
 
 // Call records a call, gives it to a worker and returns the function's reply. The deadline is e.Deadline or that of
 // ctx, whichever is earlier; without any it is MaxCallTime. It sets e.ID when it is empty. That nobody has the
-// function is known within 50 ms, unless the call is Patient. Errors: *CallError, ErrFull, ErrUnavailable, ErrTooLarge, ErrName, or the cause of ctx.
+// function is known within 50 ms, unless the call is Patient. A call of a function that is paused is refused at once, with
+// CodePaused. Errors: *CallError, ErrFull, ErrUnavailable, ErrTooLarge, ErrName, or the cause of ctx.
 func (q *Queue) Call(ctx context.Context, e *Event) ([]byte, error) {
 	if len(e.Body) > MaxMessage {
 		return nil, tooLarge(e, "a call", MaxMessage)
@@ -64,6 +66,9 @@ func (q *Queue) Call(ctx context.Context, e *Event) ([]byte, error) {
 	}
 	defer done()
 	e.Deadline = earliest(ctx, e.Deadline)
+	if q.halts(e.Function) {
+		return nil, q.refuse(e, subject, CodePaused)
+	}
 	if body, ok, err := q.callHere(ctx, e, calledSubject(subject)); ok || err != nil {
 		return body, err
 	}
@@ -136,8 +141,11 @@ func (q *Queue) gone(ctx context.Context) error {
 
 // refusal says why no worker was given a call.
 func refusal(code, function string) error {
-	if code == CodeNoTask {
+	switch code {
+	case CodeNoTask:
 		return &CallError{code, fmt.Sprintf("no task of function %s took the call in time", function)}
+	case CodePaused:
+		return &CallError{code, fmt.Sprintf("function %s is paused: its events wait, and it takes no calls until somebody resumes it", function)}
 	}
 	return &CallError{code, fmt.Sprintf("no worker has function %s", function)}
 }
@@ -149,7 +157,7 @@ func (q *Queue) refuse(e *Event, subject, code string) error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	why, outcome := refusal(code, e.Function), OutcomeNoWorker
-	if code == CodeNoTask {
+	if code == CodeNoTask || code == CodePaused {
 		outcome = OutcomeNotStarted
 	}
 	q.logOutcome(line{event: e, result: Result{Code: code, Message: why.Error()}, outcome: outcome})

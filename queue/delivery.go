@@ -125,6 +125,9 @@ func (d *delivery) run(ctx context.Context) Result {
 	if outcome := d.standing(ctx); outcome != "" {
 		return Result{Outcome: outcome}
 	}
+	if d.slot.feed.halted.Load() {
+		return Result{Outcome: OutcomeNotStarted, Code: CodePaused, Message: refusal(CodePaused, d.event.Function).Error()}
+	}
 	if !d.call && d.age() > d.slot.feed.retry.Load().MaxAge {
 		return tooOld(d.msg)
 	}
@@ -228,7 +231,7 @@ func (d *delivery) settle(ctx context.Context, r Result) {
 		d.settleCall(ctx, r)
 		return
 	}
-	if r.Outcome == OutcomeNotStarted && !d.lost() && time.Since(d.since) < holdTime && d.slot.goesOn(ctx) {
+	if r.Outcome == OutcomeNotStarted && r.Code != CodePaused && !d.lost() && time.Since(d.since) < holdTime && d.slot.goesOn(ctx) {
 		d.slot.hold(d)
 		return
 	}
@@ -313,7 +316,7 @@ func (d *delivery) acknowledgeEvent(ctx context.Context) {
 
 // settleCall ends a call: reply, acknowledgement, log, in this order.
 func (d *delivery) settleCall(ctx context.Context, r Result) {
-	if r.Outcome == OutcomeNotStarted && (r.Last || d.meta.NumDelivered < handBacks) && time.Now().Before(d.event.Deadline) {
+	if r.Outcome == OutcomeNotStarted && r.Code != CodePaused && (r.Last || d.meta.NumDelivered < handBacks) && time.Now().Before(d.event.Deadline) {
 		d.slot.respond(d.msg, nakPlain)
 		return
 	}

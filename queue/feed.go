@@ -45,6 +45,7 @@ type Feed struct {
 	slow   [lanes]atomic.Bool   // whether looks at the lane have to last longer
 	idle   chan *slot           // a slot that has nothing to do waits here for a caller of this process
 	until  atomic.Int64         // no replays or events before this time, unix nanoseconds
+	halted atomic.Bool          // see SetPaused
 	subs   []*nats.Subscription
 	warn   sync.Once
 	wg     sync.WaitGroup
@@ -179,7 +180,8 @@ func (f *Feed) resume() {
 	}
 }
 
-func (f *Feed) paused() bool { return time.Now().UnixNano() < f.until.Load() }
+// paused reports whether replays and events are held back: for a while, or because the function is paused.
+func (f *Feed) paused() bool { return f.halted.Load() || time.Now().UnixNano() < f.until.Load() }
 
 // Withdraw tells callers that this worker has the function no longer. Slots that run go on.
 func (f *Feed) Withdraw() error {

@@ -40,6 +40,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 var (
 	descWaiting = describe("waiting", "Messages that no worker has taken yet, by function and lane: calls, replays (due retries too), events.", "function", "lane")
 	descRunning = describe("running", "Messages that a worker has and has not settled.", "function", "lane")
+	descPaused  = describe("function_paused", "1 while a function is paused: its events wait, and its calls are refused.", "function")
 	descPlanned = describe("scheduled", "Retries that wait for their time.", "function")
 	descOldest  = describe("oldest_waiting_seconds", "Age of the oldest event that waits or runs; 0 without any.", "function")
 	descDead    = describe("dead_letters", "Dead letters whose event is still dead, by reason.", "function", "reason")
@@ -53,7 +54,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descWaiting, descRunning, descPlanned, descOldest, descDead, descRuns, descDrift, descStored, descRoom, descFree, descReserve} {
+	for _, d := range []*prometheus.Desc{descWaiting, descRunning, descPaused, descPlanned, descOldest, descDead, descRuns, descDrift, descStored, descRoom, descFree, descReserve} {
 		ch <- d
 	}
 	m.syncs.Describe(ch)
@@ -90,6 +91,11 @@ func (m *metrics) functions(ctx context.Context, ch chan<- prometheus.Metric) er
 			gauge(ch, descWaiting, float64(n.Waiting), s.Function, lane)
 			gauge(ch, descRunning, float64(n.Running), s.Function, lane)
 		}
+		paused := 0.0
+		if s.Paused {
+			paused = 1
+		}
+		gauge(ch, descPaused, paused, s.Function)
 		gauge(ch, descPlanned, float64(s.Scheduled), s.Function)
 		oldest := 0.0
 		if !s.Oldest.IsZero() {

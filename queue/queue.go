@@ -66,7 +66,8 @@ type Queue struct {
 	feeds    sync.Map // function -> *Feed of this process
 	callers  callers
 	presence presence
-	arrived  func(function string) // see Arrivals; nil when nobody wants to know
+	arrived  func(function string)                      // see Arrivals; nil when nobody wants to know
+	paused   atomic.Pointer[func(function string) bool] // see PausedBy; nil when nobody knows
 	beats    beats
 }
 

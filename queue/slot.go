@@ -69,9 +69,12 @@ func (s *slot) next(ctx context.Context) *nats.Msg {
 	if !s.park(ctx) {
 		return nil
 	}
-	redo, events, wake := s.feed.wake[laneRedo], s.feed.wake[laneEvents], s.parked
+	redo, events, idle, wake := s.feed.wake[laneRedo], s.feed.wake[laneEvents], s.feed.idle, s.parked
 	if s.held != nil || s.feed.paused() {
 		redo, events = nil, nil
+	}
+	if s.feed.halted.Load() {
+		idle = nil
 	}
 	if s.held != nil && s.again.Before(wake) {
 		wake = s.again
@@ -80,12 +83,12 @@ func (s *slot) next(ctx context.Context) *nats.Msg {
 	select {
 	case m := <-s.got:
 		return s.take(m)
-	case s.feed.idle <- s:
+	case idle <- s:
 		s.lent(ctx)
 	case <-redo:
-		return s.look(ctx, laneRedo)
+		return s.lookAfterHint(ctx, laneRedo)
 	case <-events:
-		return s.look(ctx, laneEvents)
+		return s.lookAfterHint(ctx, laneEvents)
 	case <-s.timer.C: // the held event, or an answer that is lost as it is after a reconnect
 	case <-ctx.Done():
 	}
@@ -105,6 +108,14 @@ func (s *slot) lookWhenOwed(ctx context.Context) (m *nats.Msg, looked bool) {
 		}
 	}
 	return nil, false
+}
+
+// lookAfterHint looks, unless the function was paused while the slot waited for the hint.
+func (s *slot) lookAfterHint(ctx context.Context, l lane) *nats.Msg {
+	if s.feed.paused() {
+		return nil
+	}
+	return s.look(ctx, l)
 }
 
 // goesOn reports whether the slot takes more work.

@@ -16,6 +16,7 @@ type Lane struct {
 // FunctionStats counts the work of one function.
 type FunctionStats struct {
 	Function string `json:"function"`
+	Paused   bool   `json:"paused"` // its events wait until somebody resumes it
 	Calls    Lane   `json:"calls"`
 	Replays  Lane   `json:"replays"` // with retries that are due
 	Events   Lane   `json:"events"`
@@ -44,7 +45,7 @@ func (q *Queue) Stats(ctx context.Context) ([]FunctionStats, error) {
 	stats := make([]FunctionStats, 0, len(tokens))
 	for _, token := range slices.Sorted(maps.Keys(tokens)) {
 		stats = append(stats, FunctionStats{
-			Function: untoken(token), Calls: p[shelfCalls][token].lane(), Replays: p[shelfRetry][token].lane(), Events: p[shelfEvents][token].lane(),
+			Function: untoken(token), Paused: q.halts(untoken(token)), Calls: p[shelfCalls][token].lane(), Replays: p[shelfRetry][token].lane(), Events: p[shelfEvents][token].lane(),
 		})
 	}
 	if !q.index.built.Load() {

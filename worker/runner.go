@@ -37,6 +37,7 @@ func newRunner(c *crew, fn *deploy.Function) (*runner, error) {
 		return nil, fmt.Errorf("open work of %s: %w", fn.Name, err)
 	}
 	r := &runner{worker: c.worker, kill: c.kill, feed: feed, lives: map[lifeID]*life{}, learnt: map[string]deploy.Lifecycle{}}
+	feed.SetPaused(fn.Paused)
 	r.ctx, r.end = context.WithCancel(c.ctx)
 	r.function.Store(fn)
 	pool := newTasks(c.worker.Lookup)
@@ -68,6 +69,7 @@ func (r *runner) adapt(fn *deploy.Function) {
 		return
 	}
 	r.feed.SetRetry(queue.Retry(fn.Retry))
+	r.feed.SetPaused(fn.Paused)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, l := range r.lives {

@@ -149,7 +149,7 @@ func check(args []string) string {
 	if err != nil {
 		return err.Error()
 	}
-	if cmd.Runnable() && cmd.HasSubCommands() {
+	if cmd.Runnable() && cmd.HasSubCommands() && cmd.Name() != "functions" { // which lists them by itself
 		return "the subcommand is missing"
 	}
 	flags := cmd.Flags()

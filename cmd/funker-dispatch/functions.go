@@ -21,6 +21,7 @@ type functionState struct {
 	Function  string           `json:"function"`
 	Image     string           `json:"image,omitempty"`
 	Found     bool             `json:"found,omitempty"`   // by a worker; no manifest names it
+	Paused    bool             `json:"paused"`            // its events wait until somebody resumes it
 	Lifecycle deploy.Lifecycle `json:"lifecycle"`         // as the manifest says, or as a worker has learnt
 	Service   *serviceState    `json:"service,omitempty"` // nil where the gateway does not run it
 	Nodes     []nodeState      `json:"nodes,omitempty"`   // as their workers say
@@ -87,7 +88,7 @@ func (v *functionsView) all(ctx context.Context) (any, error) {
 func (v *functionsView) answer(ctx context.Context, body string) (any, error) {
 	states, byName := []*functionState{}, map[string]*functionState{}
 	add := func(f *deploy.Function) *functionState {
-		s := &functionState{Function: f.Name, Image: f.Image, Lifecycle: f.Lifecycle}
+		s := &functionState{Function: f.Name, Image: f.Image, Paused: f.Paused, Lifecycle: f.Lifecycle}
 		states, byName[f.Name] = append(states, s), s
 		return s
 	}
@@ -195,12 +196,13 @@ func (v *functionsView) addProblems(ctx context.Context, states []*functionState
 func functionsCommand() *cobra.Command {
 	var admin adminFlags
 	cmd := &cobra.Command{
-		Use: "functions", Short: "List the functions, what they do, and why one does not run", Args: takes(),
+		Use: "functions", Short: "List the functions, what they do, and why one does not run", Args: takesCommand,
 		Long: `functions prints a line for every function of the manifest in force: its image, its tasks on every node, how many of
 its slots are idle and busy, what waits, and what became of the last event or call. A line below says why it does not
 run.`,
 	}
 	admin.addRemote(cmd)
+	cmd.AddCommand(functionChangeCommands(&admin)...)
 	out := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		states, err := read(&admin, cmd, "/api/v1/functions", nil, func(ctx context.Context, q *queue.Queue) ([]functionState, error) {
@@ -236,6 +238,11 @@ func printFunctions(w io.Writer, states []functionState) error {
 		return err
 	}
 	for _, s := range states {
+		if s.Paused {
+			if _, err := fmt.Fprintf(w, "%s is paused: %d wait; funker-dispatch functions resume %s\n", s.Function, s.Waiting, s.Function); err != nil {
+				return err
+			}
+		}
 		if s.Problem != "" {
 			if _, err := fmt.Fprintf(w, "%s does not run: %s\n", s.Function, s.Problem); err != nil {
 				return err

@@ -46,6 +46,9 @@ func invokeCommand() *cobra.Command {
 				}
 				return err
 			}
+			if err := refuseWhilePaused(ctx, q, e.Function); err != nil {
+				return err
+			}
 			e.Deadline = time.Now().Add(timeout)
 			reply, err := q.Call(ctx, e)
 			if err == nil {
@@ -55,4 +58,18 @@ func invokeCommand() *cobra.Command {
 		})
 	}
 	return cmd
+}
+
+// refuseWhilePaused spares the caller a wait: a paused function that has no task now would be told so by nobody.
+func refuseWhilePaused(ctx context.Context, q *queue.Queue, function string) error {
+	stats, err := q.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	for _, f := range stats {
+		if f.Function == function && f.Paused {
+			return fmt.Errorf("%s is paused: funker-dispatch functions resume %s, or let it wait with --async", function, function)
+		}
+	}
+	return nil
 }

@@ -57,9 +57,11 @@ func (k *keeper) start(ctx context.Context, m *deploy.Manifest) (err error) {
 		return err
 	}
 	k.catalog.Set(m)
+	k.queue.PausedBy(k.catalog.Paused)
 	return errors.Join(
 		k.queue.ServeFunctions(func() ([]byte, error) { return k.catalog.Manifest().ForWorkers() }),
 		k.queue.Serve("apply", applyLimit, k.apply),
+		k.queue.Serve("function", applyLimit, k.change),
 	)
 }
 
@@ -166,6 +168,11 @@ func (k *keeper) put(ctx context.Context, name string, c console.Change) (a cons
 	if c.May != nil && !c.May(k.revision, k.text != "") {
 		return a, console.ErrStale
 	}
+	return k.putHeld(ctx, name, c)
+}
+
+// putHeld is put for one who has the turn.
+func (k *keeper) putHeld(ctx context.Context, name string, c console.Change) (a console.Applied, err error) {
 	m, err := k.parse(name, c.Text)
 	if err != nil {
 		return a, faulty{err}

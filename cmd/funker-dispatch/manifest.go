@@ -26,7 +26,11 @@ func (m manifests) Stored(ctx context.Context) (queue.Config, error) {
 func (m manifests) Apply(ctx context.Context, c console.Change) (console.Applied, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), applyLimit)
 	defer cancel()
-	a, err := m.put(ctx, storedName, c)
+	return answerOf(m.put(ctx, storedName, c))
+}
+
+// answerOf makes what came of a manifest the answer of the admin side.
+func answerOf(a console.Applied, err error) (console.Applied, error) {
 	a.Changes = append([]deploy.Difference{}, a.Changes...) // no null
 	if wrong := (faulty{}); errors.As(err, &wrong) {
 		return a, &console.Problem{

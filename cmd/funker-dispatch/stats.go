@@ -81,6 +81,11 @@ func printStats(w io.Writer, s stats) error {
 	fmt.Fprintf(w, `
 %d accepted + %d replays = %d waiting + %d running + %d scheduled + %d succeeded + %d dead + %d dropped + %d unrecorded; drift %d
 `, b.Accepted, b.Replays, b.Waiting, b.Running, b.Scheduled, b.Succeeded, b.Dead, b.Dropped, b.Unrecorded, b.Drift)
+	for _, f := range s.Functions {
+		if f.Paused {
+			fmt.Fprintf(w, "%s is paused: %d wait\n", f.Function, f.Calls.Waiting+f.Replays.Waiting+f.Events.Waiting)
+		}
+	}
 	for _, warning := range s.Usage.Warnings() {
 		fmt.Fprintln(w, warning)
 	}
