@@ -47,6 +47,7 @@ type admin struct {
 	log     *buffer
 	senders []sender // what Triggers returns
 	shelf   *shelf
+	found   []functionState // by workers, besides the manifest
 }
 
 // start opens an admin side with three functions; ByeIntent fails for good, unless it runs a replay.
@@ -74,7 +75,7 @@ func start(t testing.TB) *admin {
 	a.shelf = &shelf{queue: q, catalog: a.catalog}
 	a.handler = New(Options{
 		Queue: q, Catalog: a.catalog, Token: token, ReadToken: readToken, Log: slog.New(slog.NewTextHandler(a.log, nil)),
-		Triggers: a.triggers, Manifests: a.shelf,
+		Triggers: a.triggers, Manifests: a.shelf, Functions: a.functions,
 	})
 	a.Server = httptest.NewServer(a.handler)
 	t.Cleanup(func() {

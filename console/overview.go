@@ -153,7 +153,7 @@ func (o *overview) attend(usage queue.Usage, senders []sender, partial bool) {
 	}
 	var idle []string
 	for _, f := range o.Functions {
-		if o.attendFunction(f); !f.Served && f.work() == 0 {
+		if o.attendFunction(f); !f.Served && !f.Paused && f.work() == 0 {
 			idle = append(idle, f.Function)
 		}
 	}
@@ -178,6 +178,8 @@ func (o *overview) add(grave bool, text, link, label string) {
 func (o *overview) attendFunction(f functionRow) {
 	q := url.QueryEscape(f.Function)
 	switch work := f.work(); {
+	case f.Paused:
+		o.add(false, fmt.Sprintf("%s is paused: %s waiting%s", f.Function, countText(work, "event"), since(f.Oldest)), functionPath(f.Function), "Function")
 	case !f.Served && work > 0:
 		o.add(true, fmt.Sprintf("No worker serves %s: %s waiting%s", f.Function, countText(work, "event"), since(f.Oldest)), "/events?state=waiting&function="+q, "What waits")
 	case f.Slots == 0 && work > 0:

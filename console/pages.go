@@ -24,6 +24,7 @@ func (s *Server) pages() {
 	if s.tests != nil {
 		s.testPages()
 	}
+	s.functionPages()
 	s.manifestPages()
 	s.mux.HandleFunc("GET /events", taking(s.eventsPage, append([]string{"cursor"}, searchKeys...)...))
 	s.mux.HandleFunc("GET /events/{id}", s.eventPage)
