@@ -141,7 +141,7 @@ func TestBrowser_NothingScrollsSidewaysOnAPhone(t *testing.T) {
 	s.signIn(token)
 	for name, path := range map[string]string{
 		"overview": "/", "events": "/events", "event": "/events/" + id, "dead": "/dead", "triggers": "/triggers", "trigger": "/triggers/github-acme", "group": "/dead?function=ByeIntent",
-		"confirm": "/dead/confirm?do=drop&function=ByeIntent", "functions": "/functions", "function": "/functions/HelloIntent", "manifest": "/manifest",
+		"confirm": "/dead/confirm?do=drop&function=ByeIntent", "functions": "/functions", "function": "/functions/HelloIntent", "logs": "/functions/HelloIntent/logs", "manifest": "/manifest",
 	} {
 		s.open(path)
 		s.fits(name)

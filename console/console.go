@@ -41,6 +41,8 @@ type Options struct {
 
 	Tests  Tests  // sends test requests; nil: nobody does
 	Public Public // how senders reach the gateway, as far as that is known
+	// Logs returns the last lines of the tasks of a function, and why there are none or not all. nil: nobody can ask for them.
+	Logs func(ctx context.Context, function string) ([]deploy.LogLine, error)
 }
 
 // Server is the handler of the admin listener.
@@ -52,6 +54,7 @@ type Server struct {
 	triggers  func(source string) (any, error)
 	tests     Tests
 	public    Public
+	logs      func(context.Context, string) ([]deploy.LogLine, error)
 	log       *slog.Logger
 	loaded    loaded
 	mux       *http.ServeMux
@@ -72,7 +75,8 @@ type Server struct {
 // New makes a Server.
 func New(o Options) *Server {
 	s := &Server{
-		queue: o.Queue, catalog: o.Catalog, functions: o.Functions, manifests: o.Manifests, triggers: o.Triggers, tests: o.Tests, public: o.Public, log: o.Log, mux: http.NewServeMux(),
+		queue: o.Queue, catalog: o.Catalog, functions: o.Functions, manifests: o.Manifests, triggers: o.Triggers, tests: o.Tests, public: o.Public,
+		logs: o.Logs, log: o.Log, mux: http.NewServeMux(),
 		token: []byte(o.Token), readToken: []byte(o.ReadToken), sessions: sessions{all: map[sessionKey]*session{}},
 		logins: newThrottle(), crossOrigin: http.NewCrossOriginProtection(),
 		readers: make(chan struct{}, maxReaders), heartbeat: heartbeat, patience: readerPatience,

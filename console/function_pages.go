@@ -110,6 +110,7 @@ func (s *Server) functionPages() {
 	}
 	s.mux.HandleFunc("GET /functions", taking(s.functionsPage))
 	s.mux.HandleFunc("GET /functions/{name}", taking(s.functionPage))
+	s.logPages()
 	if s.manifests == nil {
 		return
 	}

@@ -60,7 +60,7 @@ func TestFunctionsPage_SaysWhereEachRunsAndWhyOneDoesNot(t *testing.T) {
 		t.Error("a name is not escaped")
 	}
 	p = b.get("/functions/Hello")
-	p.shows(t, "acme/hello:1", "3 to 5", "PASSWORD", `href="/triggers/github-acme"`, `href="/dead?function=Hello"`, `href="/events?function=Hello"`, "2 of 3 running, 1 starting")
+	p.shows(t, "acme/hello:1", "3 to 5", "PASSWORD", `href="/triggers/github-acme"`, `href="/events?function=Hello"`, "2 of 3 running, 1 starting")
 	if strings.Contains(p.text, "swordfish") {
 		t.Error("the page has a value of the environment")
 	}
@@ -112,6 +112,26 @@ func TestFunctionPage_PausesResumesAndScales(t *testing.T) {
 	if a.storedText() != before {
 		t.Error("it was paused all the same")
 	}
+}
+
+func TestLogPage_ShowsLinesAndSaysWhyThereAreNone(t *testing.T) {
+	t.Parallel()
+	a := edited(t, threeFunctions)
+	b := a.signedIn(readToken)
+	b.get("/functions/Hello").shows(t, `href="/functions/Hello/logs"`)
+	b.get("/functions/Hello/logs").shows(t, "There are no lines: this gateway has no Docker socket")
+	a.handler.logs = func(_ context.Context, function string) ([]deploy.LogLine, error) {
+		if function == "Hello" {
+			return []deploy.LogLine{{Text: attack(3)}, {Text: "it broke", Error: true}}, context.DeadlineExceeded
+		}
+		return nil, deploy.ErrLogsDenied
+	}
+	p := b.get("/functions/Hello/logs")
+	p.shows(t, `<span class="trouble">it broke</span>`, "Not all could be had: context deadline exceeded")
+	if strings.Contains(p.text, attack(3)) {
+		t.Error("a line is not escaped")
+	}
+	b.get("/functions/Bye/logs").shows(t, "There are no lines: what is before Docker&#39;s socket lets no logs through")
 }
 
 func TestFunctionPage_SaysThatTheManifestIsAFile(t *testing.T) {

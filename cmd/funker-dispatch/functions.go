@@ -117,6 +117,14 @@ func (v *functionsView) answer(ctx context.Context, body string) (any, error) {
 	return states, v.addProblems(ctx, states)
 }
 
+// logsOf asks an engine for what functions have written; nil where there is none.
+func logsOf(e *deploy.Engine) func(context.Context, string) ([]deploy.LogLine, error) {
+	if e == nil {
+		return nil
+	}
+	return e.Logs
+}
+
 // add adds what a worker has. The workers of a node come one after the other.
 func (s *functionState) add(w queue.Heartbeat, load queue.FunctionLoad) {
 	if n := len(s.Nodes); n == 0 || s.Nodes[n-1].Node != w.Node {

@@ -167,7 +167,7 @@ func (g *gateway) build(ctx context.Context) error {
 	scrapes := promhttp.HandlerFor(g.metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 	back := console.New(console.Options{
 		Queue: g.queue, Catalog: catalog, Token: token, ReadToken: readToken, Metrics: scrapes, Triggers: triggers, Log: o.log,
-		Functions: view.all, Manifests: manifests{g.keeper}, Tests: g.trials(), Public: g.publicSide(),
+		Functions: view.all, Manifests: manifests{g.keeper}, Tests: g.trials(), Public: g.publicSide(), Logs: logsOf(o.engine),
 	})
 	server := &http.Server{Handler: back, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	server.RegisterOnShutdown(back.Close)
