@@ -1,9 +1,10 @@
 // The program task is a function for tests on a real swarm: it answers with what it was asked. When ONE_SHOT is set it
 // ends after one connection, and when EXIT is set it ends at once, with that code. When REGISTRY is set to an address, it is
-// a registry instead.
+// a registry instead. What SAY is set to it says at its start, to both its outputs.
 package main
 
 import (
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -19,6 +20,10 @@ func main() {
 	}
 	if address := os.Getenv("REGISTRY"); address != "" {
 		log.Fatal(registry(address, os.Getenv("NOTE")))
+	}
+	if say := os.Getenv("SAY"); say != "" {
+		fmt.Println("out: " + say)
+		fmt.Fprintln(os.Stderr, "err: "+say)
 	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM) // the first process of a container ignores it otherwise
