@@ -47,8 +47,7 @@ func (s *shelf) Apply(ctx context.Context, c Change) (a Applied, err error) {
 		return a, ErrStale
 	}
 	m, err := deploy.ParseApplied("manifest", []byte(c.Text), deploy.ServicesOptions{})
-	var faults deploy.Faults
-	if errors.As(err, &faults) {
+	if faults, ok := errors.AsType[deploy.Faults](err); ok {
 		p := &Problem{Status: http.StatusUnprocessableEntity, Code: "bad_manifest", Detail: "the manifest is refused, and nothing has changed"}
 		for _, f := range faults {
 			p.Faults = append(p.Faults, Fault{Line: f.Line, Column: f.Column, Message: f.Message})

@@ -106,8 +106,8 @@ func logLines(text string, isError bool) (all []LogLine) {
 func lastLines(lines []LogLine) []LogLine {
 	lines = lines[max(0, len(lines)-LogLines):]
 	size := 0
-	for i := len(lines) - 1; i >= 0; i-- {
-		if size += len(lines[i].Text); size > LogBytes {
+	for i, l := range slices.Backward(lines) {
+		if size += len(l.Text); size > LogBytes {
 			return lines[i+1:]
 		}
 	}
