@@ -17,7 +17,19 @@ const (
 	maxSessions = 100            // one more ends the one that was idle for longest
 )
 
-const sessionCookie = "funker_session"
+// The cookie of a session. Over TLS its name keeps browsers from taking one that another host of the same domain, or the
+// same host without TLS, has set (RFC 6265bis, section 4.1.3.2).
+const (
+	sessionCookie       = "funker_session"
+	sessionCookieSecure = "__Host-funker_session"
+)
+
+func cookieName(r *http.Request) string {
+	if overTLS(r) {
+		return sessionCookieSecure
+	}
+	return sessionCookie
+}
 
 // sessionKey is the hash of a session's id: who reads the memory, or measures a lookup, learns no id.
 type sessionKey [sha256.Size]byte
@@ -121,7 +133,7 @@ func (s *sessions) told(key sessionKey) *flash {
 
 // sessionIn returns the id that a request carries, "" when there is none.
 func sessionIn(r *http.Request) string {
-	if c, err := r.Cookie(sessionCookie); err == nil {
+	if c, err := r.Cookie(cookieName(r)); err == nil {
 		return c.Value
 	}
 	return ""
@@ -133,7 +145,7 @@ func keyIn(r *http.Request) sessionKey { return sha256.Sum256([]byte(sessionIn(r
 // newCookie keeps the id in the browser; no id ends it.
 func newCookie(r *http.Request, id string) *http.Cookie {
 	c := &http.Cookie{
-		Name: sessionCookie, Value: id, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		Name: cookieName(r), Value: id, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
 		Secure: overTLS(r), MaxAge: int(sessionLife / time.Second),
 	}
 	if id == "" {

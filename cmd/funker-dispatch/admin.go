@@ -17,14 +17,15 @@ import (
 )
 
 // adminFlags say how to reach the queue of a gateway, or its admin API.
-type adminFlags struct{ url, data, key, api, tokenFile string }
+type adminFlags struct {
+	url, data, key string
+	remoteFlags
+}
 
 // addRemote is add for commands that also go through the admin API.
 func (a *adminFlags) addRemote(cmd *cobra.Command) {
 	a.add(cmd)
-	f := cmd.PersistentFlags()
-	f.StringVar(&a.api, "url", "", "address of the admin listener of a gateway elsewhere, such as https://gateway.example.org:3001, in place of NATS")
-	f.StringVar(&a.tokenFile, "token-file", "", "with --url: file with the token of the admin listener")
+	a.remoteFlags.add(cmd)
 }
 
 func (a *adminFlags) add(cmd *cobra.Command) {

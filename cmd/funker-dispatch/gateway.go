@@ -41,7 +41,8 @@ type gatewayOptions struct {
 	services     deploy.ServicesOptions // for a services.json that is applied
 	listen       string                 // public
 	admin        string
-	adminOpen    bool // the admin listener may be reached from elsewhere
+	adminOpen    bool // the admin listener may be reached from elsewhere without TLS
+	adminTLS     adminTLS
 	natsListen   string
 	anyWorker    bool // without a key
 	durability   queue.Durability
@@ -76,7 +77,7 @@ type gateway struct {
 	plain    *listener // beside a public one with TLS; nil: there is none
 	admin    *listener
 
-	certificates certificates // of the public listener; nil: it has no TLS
+	secured []secured // listeners with TLS
 }
 
 type listener struct {
@@ -161,17 +162,15 @@ func (g *gateway) build(ctx context.Context) error {
 	if g.public, err = listen(ctx, "listen", o.listen, front.HTTP()); err != nil {
 		return err
 	}
-	if err := g.secure(ctx, front); err != nil {
-		return err
-	}
 	scrapes := promhttp.HandlerFor(g.metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 	back := console.New(console.Options{
 		Queue: g.queue, Catalog: catalog, Token: token, ReadToken: readToken, Metrics: scrapes, Triggers: triggers, Log: o.log,
 		Functions: view.all, Manifests: manifests{g.keeper}, Tests: g.trials(), Public: g.publicSide(), Logs: logsOf(o.engine),
 	})
-	server := &http.Server{Handler: back, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
-	server.RegisterOnShutdown(back.Close)
-	if g.admin, err = listen(ctx, "admin", o.admin, server); err != nil {
+	if g.admin, err = listen(ctx, "admin", o.admin, adminServer(back, o.log)); err != nil {
+		return err
+	}
+	if err := g.secure(ctx, front); err != nil {
 		return err
 	}
 	g.worker = worker.New(worker.Options{Queue: g.queue, Catalog: catalog, Payload: payloadOf, Watch: watchTasks(o.engine, o.network), Node: o.node, Log: o.log})
@@ -294,8 +293,8 @@ func (g *gateway) close() error {
 		// After a shutdown the listener is closed already.
 		_ = l.Close()
 	}
-	if g.certificates != nil {
-		g.certificates.close()
+	for _, s := range g.secured {
+		s.close()
 	}
 	return errors.Join(g.queue.Close(), closeEngine(g.options.engine))
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -28,8 +29,9 @@ of the container at the address that its command line names. A function is not a
 		Args:    cobra.MaximumNArgs(1),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		url := strings.Join(args, "")
+		url, client := strings.Join(args, ""), http.DefaultClient
 		if url == "" {
+			client = ownClient
 			line, err := os.ReadFile("/proc/1/cmdline")
 			if err != nil {
 				return fmt.Errorf("first process: %w", err)
@@ -38,7 +40,7 @@ of the container at the address that its command line names. A function is not a
 				return err
 			}
 		}
-		return checkHealth(cmd.Context(), url, cmd.OutOrStdout())
+		return checkHealth(cmd.Context(), client, url, cmd.OutOrStdout())
 	}
 	return cmd
 }
@@ -60,20 +62,28 @@ func healthURL(line []string) (string, error) {
 	if err := fromEnv(cmd.Flags()); err != nil {
 		return "", err
 	}
-	var address string
+	flags := cmd.Flags()
 	switch cmd.Name() {
 	case "serve":
-		// A certificate is for another name than 127.0.0.1, or not there yet.
-		if address = publicAddress(cmd.Flags()); cmd.Flags().Changed("tls-cert") || cmd.Flags().Changed("tls-domain") {
-			address = cmd.Flags().Lookup("admin").Value.String()
+		if !flags.Changed("tls-cert") && !flags.Changed("tls-domain") {
+			return healthzAt("http", publicAddress(flags))
 		}
+		admin := flags.Lookup("admin").Value.String() // the certificate of the public listener may not be there yet
+		if flags.Changed("admin-tls-cert") {
+			return healthzAt("https", admin)
+		}
+		return healthzAt("http", admin)
 	case "worker":
-		address = cmd.Flags().Lookup("health").Value.String()
+		return healthzAt("http", flags.Lookup("health").Value.String())
 	}
-	return healthzAt(address)
+	return "", nil
 }
 
-func healthzAt(address string) (string, error) {
+// ownClient asks a process beside this one, whose certificate is for another name than 127.0.0.1. Nothing secret is sent,
+// and nothing that is answered is used but the status.
+var ownClient = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+
+func healthzAt(scheme, address string) (string, error) {
 	if address == "" {
 		return "", nil
 	}
@@ -84,17 +94,17 @@ func healthzAt(address string) (string, error) {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, port) + healthPath, nil
+	return scheme + "://" + net.JoinHostPort(host, port) + healthPath, nil
 }
 
-func checkHealth(ctx context.Context, url string, stdout io.Writer) error {
+func checkHealth(ctx context.Context, client *http.Client, url string, stdout io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return usagef("%w", err)
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := client.Do(r)
 	if err != nil {
 		return err
 	}

@@ -49,6 +49,7 @@ func TestHealthcheck_ReadsTheAddressFromTheCommandLineOfTheFirstProcess(t *testi
 		"/funker-dispatch serve --listen [fd00::1]:80 --grace 1s":      "http://[fd00::1]:80/healthz",
 		"/funker-dispatch serve --tls-domain hooks.example.com":        "http://127.0.0.1:3001/healthz",
 		"/funker-dispatch serve --tls-cert=c --tls-key=k --admin :81":  "http://127.0.0.1:81/healthz",
+		"/funker-dispatch serve --tls-domain x --admin-tls-cert=c":     "https://127.0.0.1:3001/healthz",
 		"/sbin/docker-init -- /funker-dispatch --log-level warn serve": "http://127.0.0.1:3000/healthz",
 		"funker-dispatch worker --nats-url nats://queue:4222":          "http://127.0.0.1:3002/healthz",
 		"funker-dispatch worker --health 10.0.0.7:3003":                "http://10.0.0.7:3003/healthz",

@@ -11,43 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/funker-dispatch/funker-dispatch/console"
 )
-
-// remote is the admin API of a gateway somewhere else.
-type remote struct {
-	base  *url.URL
-	token string
-}
-
-// remote returns nil when no --url says where the gateway is.
-func (a *adminFlags) remote(cmd *cobra.Command) (*remote, error) {
-	if a.api == "" {
-		return nil, nil
-	}
-	for _, name := range []string{"nats-url", "key"} {
-		if cmd.Flags().Changed(name) {
-			return nil, usagef("--url and --%s are two ways to the gateway: leave one out", name)
-		}
-	}
-	base, err := url.Parse(a.api)
-	if err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http" || base.RawQuery+base.Fragment != "" {
-		return nil, usagef("--url %q: take the address of the admin listener, such as https://gateway.example.org:3001", a.api)
-	}
-	if base.Scheme == "http" && !isLoopback(base.Hostname()) {
-		return nil, usagef("--url %q: the token would travel in the clear: take https, or a tunnel to an address of this machine", a.api)
-	}
-	if a.tokenFile == "" {
-		return nil, usagef("--url needs --token-file: the file admin.token of the gateway's data folder")
-	}
-	token, err := readToken(a.tokenFile)
-	if err != nil {
-		return nil, fmt.Errorf("--token-file: %w", err)
-	}
-	return &remote{base, token}, nil
-}
 
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
@@ -75,11 +40,11 @@ func (r *remote) open(ctx context.Context, method, path string, parameters url.V
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := r.client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("ask the gateway: %w", err)
+		return nil, fmt.Errorf("ask the gateway: %w", hintTLS(err))
 	}
-	if resp.StatusCode >= 400 {
+	if resp.StatusCode >= 300 {
 		defer resp.Body.Close()
 		return nil, refusalOf(resp)
 	}
@@ -91,6 +56,9 @@ func refusalOf(resp *http.Response) error {
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
 		return fmt.Errorf("read the answer of the gateway: %w", err)
+	}
+	if to := resp.Header.Get("Location"); to != "" {
+		return fmt.Errorf("%s leads elsewhere, and the token is not sent there: if %s is the gateway, name it with --url", resp.Request.URL.Host, to)
 	}
 	p := &console.Problem{}
 	if resp.Header.Get("Content-Type") != console.ProblemType || json.Unmarshal(text, p) != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"strings"
 	"time"
@@ -58,6 +57,7 @@ services.json) and DOCKER_SOCKET.`,
 	f.Int64Var(&o.ingress.MaxInFlightBytes, "max-in-flight-bytes", 0, "bytes of large bodies at a time; more are answered 503 (default an eighth of the memory, at most 256 MiB)")
 	f.Var((*ranges)(&o.ingress.TrustedProxies), "trusted-proxies", "addresses of the proxies in front, such as 10.252.0.0/24: X-Forwarded-For and Forwarded from them say who the client is, for the log")
 	o.tls.add(f)
+	o.adminTLS.add(f)
 	manifest.add(f)
 	engine.add(f)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
@@ -88,7 +88,7 @@ services.json) and DOCKER_SOCKET.`,
 			o.log.Warn("INSECURE: whoever reaches the NATS address is a worker and gets events", "nats", o.natsListen)
 		}
 		if o.ingress.FunctionsToken, err = readToken(functionsToken); err != nil {
-			return err
+			return fmt.Errorf("--functions-token-file: %w", err)
 		}
 		if o.engine, err = engine.open(deploy.OpenEngine); err != nil {
 			return err
@@ -131,23 +131,6 @@ func (o *gatewayOptions) fromOriginal(f *pflag.FlagSet) error {
 	return o.checkAdmin()
 }
 
-// checkAdmin keeps the admin listener, which has no TLS, on loopback.
-func (o *gatewayOptions) checkAdmin() error {
-	host, _, err := net.SplitHostPort(o.admin)
-	if err != nil {
-		return usagef("--admin %q: %w", o.admin, err)
-	}
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
-		return nil
-	}
-	if !o.adminOpen {
-		return usagef("--admin %q: the admin listener has no TLS and stays on a loopback address, such as 127.0.0.1:3001; "+
-			"for an address that only a proxy with TLS, or a network of your own, reaches, add --admin-insecure", o.admin)
-	}
-	o.log.Warn("INSECURE: the admin listener can be reached from elsewhere and has no TLS: its tokens and sessions can be read on the way", "admin", o.admin)
-	return nil
-}
-
 // publicAddress is --listen, or else the port of the original.
 func publicAddress(f *pflag.FlagSet) string {
 	listen := f.Lookup("listen")
@@ -157,17 +140,18 @@ func publicAddress(f *pflag.FlagSet) string {
 	return listen.Value.String()
 }
 
+// readToken reads a secret; without a file there is none.
 func readToken(file string) (string, error) {
 	if file == "" {
 		return "", nil
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("functions token: %w", err)
+		return "", err
 	}
 	token := strings.TrimSpace(string(data))
 	if token == "" {
-		return "", fmt.Errorf("functions token: %s is empty", file)
+		return "", fmt.Errorf("%s is empty", file)
 	}
 	return token, nil
 }
@@ -210,10 +194,13 @@ func (m *manifestFlags) load(log *slog.Logger, secretsOf func(*deploy.Trigger) b
 func (m *manifestFlags) services() (deploy.ServicesOptions, error) {
 	options := deploy.ServicesOptions{SkillID: os.Getenv("authorizedApplicationId"), Insecure: m.insecure}
 	secret, err := readToken(m.githubSecret)
-	if err == nil && secret != "" {
+	if err != nil {
+		return options, fmt.Errorf("--github-secret-file: %w", err)
+	}
+	if secret != "" {
 		options.GitHubSecret = trigger.Secret(secret)
 	}
-	return options, err
+	return options, nil
 }
 
 // remark logs what an operator has to know of a manifest.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -85,7 +86,7 @@ func (o *tlsOptions) checkACME() error {
 	return nil
 }
 
-// certificates are those of the public listener.
+// certificates are those of a listener.
 type certificates interface {
 	config() *tls.Config
 	// follow takes over new certificates until ctx ends.
@@ -94,8 +95,27 @@ type certificates interface {
 	close()
 }
 
-// secure gives the public listener its certificates, and binds the listener beside it.
-func (g *gateway) secure(ctx context.Context, front *ingress.Server) (err error) {
+// secured is a listener with TLS.
+type secured struct {
+	certificates
+	name string // "public" or "admin", for the log and the metric
+}
+
+// secure gives the listeners their certificates, and binds the one beside a public one with TLS.
+func (g *gateway) secure(ctx context.Context, front *ingress.Server) error {
+	if err := g.securePublic(ctx, front); err != nil {
+		return err
+	}
+	if err := g.secureAdmin(); err != nil {
+		return err
+	}
+	if len(g.secured) == 0 {
+		return nil
+	}
+	return g.metrics.Register(expiryMetric(g.secured))
+}
+
+func (g *gateway) securePublic(ctx context.Context, front *ingress.Server) (err error) {
 	o := g.options.tls
 	if o.plain != "" {
 		if g.plain, err = listen(ctx, "http-listen", o.plain, nil); err != nil {
@@ -105,33 +125,38 @@ func (g *gateway) secure(ctx context.Context, front *ingress.Server) (err error)
 	var challenge func(http.ResponseWriter, *http.Request) bool
 	switch {
 	case o.cert != "":
-		g.certificates, err = openCertificateFiles(o.cert, o.key, g.options.log)
-	case len(o.domains) > 0:
-		var a *acmeCertificates
-		if a, err = newACME(o, g.options.data, g.public, g.plain, g.options.log); err == nil {
-			g.certificates, challenge = a, a.issuer.HandleHTTPChallenge
+		files, err := openCertificateFiles(o.cert, o.key, g.options.log)
+		if err != nil {
+			return fmt.Errorf("--tls-cert, --tls-key: %w", err)
 		}
-	default:
-		return nil
-	}
-	if err != nil {
-		return err
+		g.use(g.public, "public", files)
+	case len(o.domains) > 0:
+		a, err := newACME(o, g.options.data, g.public, g.plain, g.options.log)
+		if err != nil {
+			return err
+		}
+		g.use(g.public, "public", a)
+		challenge = a.issuer.HandleHTTPChallenge
 	}
 	if g.plain != nil {
 		g.plain.server = front.Plain(challenge)
 	}
-	g.public.server.TLSConfig, g.public.tls = g.certificates.config(), true
-	return g.metrics.Register(expiryMetric{g.certificates})
+	return nil
 }
 
-// followCertificates keeps the certificates of the public listener good until ctx ends, and warns of those that are about to expire.
+// use gives a listener its certificates.
+func (g *gateway) use(l *listener, name string, c certificates) {
+	l.server.TLSConfig, l.tls = c.config(), true
+	g.secured = append(g.secured, secured{c, name})
+}
+
+// followCertificates keeps certificates good until ctx ends, and warns of those that are about to expire.
 func (g *gateway) followCertificates(ctx context.Context) error {
-	if g.certificates == nil {
-		return nil
-	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return g.certificates.follow(ctx) })
-	group.Go(func() error { warnOfExpiry(ctx, g.certificates, g.options.log); return nil })
+	for _, s := range g.secured {
+		group.Go(func() error { return s.follow(ctx) })
+		group.Go(func() error { warnOfExpiry(ctx, s, g.options.log.With("listener", s.name)); return nil })
+	}
 	return group.Wait()
 }
 

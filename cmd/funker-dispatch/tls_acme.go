@@ -32,7 +32,7 @@ type acmeCertificates struct {
 func newACME(o tlsOptions, data string, public, beside *listener, log *slog.Logger) (*acmeCertificates, error) {
 	roots, err := readRoots(o.ca)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--tls-acme-ca: %w", err)
 	}
 	a := &acmeCertificates{domains: o.domains}
 	logger := zap.New(&zapCore{log: log})
@@ -57,17 +57,18 @@ func newACME(o tlsOptions, data string, public, beside *listener, log *slog.Logg
 	return a, nil
 }
 
+// readRoots reads certificates to trust; without a file those of the system are meant.
 func readRoots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("--tls-acme-ca: %w", err)
+		return nil, err
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("--tls-acme-ca: %s has no certificate in PEM", file)
+		return nil, fmt.Errorf("%s has no certificate in PEM", file)
 	}
 	return roots, nil
 }

@@ -41,19 +41,21 @@ func warnOfExpiry(ctx context.Context, c certificates, log *slog.Logger) {
 }
 
 var certificateExpiry = prometheus.NewDesc("funker_tls_certificate_expiry_timestamp_seconds",
-	"When the certificate of the public listener expires, in Unix time; 0: there is none yet.", []string{"name"}, nil)
+	"When a certificate expires, in Unix time; 0: there is none yet.", []string{"listener", "name"}, nil)
 
 // expiryMetric is a prometheus.Collector.
-type expiryMetric struct{ certificates }
+type expiryMetric []secured
 
 func (m expiryMetric) Describe(descs chan<- *prometheus.Desc) { descs <- certificateExpiry }
 
 func (m expiryMetric) Collect(metrics chan<- prometheus.Metric) {
-	for _, e := range m.expiries() {
-		value := 0.0
-		if !e.until.IsZero() {
-			value = float64(e.until.Unix())
+	for _, s := range m {
+		for _, e := range s.expiries() {
+			value := 0.0
+			if !e.until.IsZero() {
+				value = float64(e.until.Unix())
+			}
+			metrics <- prometheus.MustNewConstMetric(certificateExpiry, prometheus.GaugeValue, value, s.name, e.name)
 		}
-		metrics <- prometheus.MustNewConstMetric(certificateExpiry, prometheus.GaugeValue, value, e.name)
 	}
 }

@@ -62,13 +62,13 @@ func TestExpiryMetric_TellsWhen(t *testing.T) {
 	cert, key := p.save(t, t.TempDir())
 	c, _ := openFiles(t, cert, key)
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(expiryMetric{c})
+	registry.MustRegister(expiryMetric{{c, "admin"}})
 	families, err := registry.Gather()
 	if err != nil || len(families) != 1 {
 		t.Fatalf("got %v, %v", families, err)
 	}
 	got := families[0].GetMetric()[0]
-	if families[0].GetName() != "funker_tls_certificate_expiry_timestamp_seconds" || got.GetLabel()[0].GetValue() != hooks ||
+	if families[0].GetName() != "funker_tls_certificate_expiry_timestamp_seconds" || got.GetLabel()[0].GetValue() != "admin" || got.GetLabel()[1].GetValue() != hooks ||
 		got.GetGauge().GetValue() != float64(p.leaf.NotAfter.Unix()) {
 		t.Errorf("got %s", fmt.Sprint(families))
 	}

@@ -31,7 +31,7 @@ func openCertificateFiles(cert, key string, log *slog.Logger) (*certificateFiles
 	c := &certificateFiles{cert: cert, key: key, log: log}
 	pair, err := c.load()
 	if err != nil {
-		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+		return nil, err
 	}
 	c.current.Store(pair)
 	return c, nil
