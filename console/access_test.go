@@ -94,15 +94,23 @@ func TestSession_CookieIsSecureOverTLS(t *testing.T) {
 		r.Header.Set("X-Forwarded-Proto", proto)
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, r)
-		if got := strings.Contains(w.Header().Get("Set-Cookie"), "Secure"); w.Code != 303 || got != (proto == "https") {
+		cookie := w.Header().Get("Set-Cookie")
+		if got := strings.Contains(cookie, "Secure"); w.Code != 303 || got != (proto == "https") || got != strings.HasPrefix(cookie, "__Host-") {
 			t.Errorf("%q: got %d %s", proto, w.Code, w.Header())
+		}
+		next := httptest.NewRequest("GET", "/nowhere", nil)
+		next.Header.Set("X-Forwarded-Proto", proto)
+		next.Header.Set("Cookie", cookie[:strings.IndexByte(cookie, ';')])
+		w = httptest.NewRecorder()
+		if s.ServeHTTP(w, next); w.Code != 404 {
+			t.Errorf("%q: with the cookie: got %d", proto, w.Code)
 		}
 	}
 }
 
 // newServer is a console without a queue, for what needs none.
 func newServer(log *bytes.Buffer) *Server {
-	o := Options{Catalog: deploy.NewCatalog(nil), Token: token, ReadToken: readToken, Log: slog.New(slog.DiscardHandler)}
+	o := Options{Catalog: deploy.NewCatalog(nil), Hosts: []string{"example.com"}, Token: token, ReadToken: readToken, Log: slog.New(slog.DiscardHandler)}
 	if log != nil {
 		o.Log = slog.New(slog.NewTextHandler(log, nil))
 	}
@@ -356,7 +364,8 @@ func TestPages_HaveTheHeadersThatProtectThem(t *testing.T) {
 		if !strings.Contains(csp, "default-src 'none'") || !strings.Contains(csp, "frame-ancestors 'none'") || strings.Contains(csp, "unsafe") {
 			t.Errorf("%s: policy %q", path, csp)
 		}
-		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "same-origin", "X-Frame-Options": "DENY"} {
+		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "same-origin", "X-Frame-Options": "DENY",
+			"Cross-Origin-Resource-Policy": "same-origin"} {
 			if got := p.header.Get(name); got != want {
 				t.Errorf("%s: %s is %q", path, name, got)
 			}

@@ -37,7 +37,9 @@ func changedNothing(ctx context.Context) {
 // change serves a request that changes something, and writes who did what.
 func (s *Server) change(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(context.WithValue(r.Context(), auditNotesOf{}, &auditNotes{}))
-	s.audit(r, visitorIn(r.Context()), s.serve(w, r))
+	status := http.StatusInternalServerError // of a handler that does not come to its end
+	defer func() { s.audit(r, visitorIn(r.Context()), status) }()
+	status = s.serve(w, r)
 }
 
 // audit writes the line. The path has the id of what was changed.

@@ -39,9 +39,11 @@ func visitorIn(ctx context.Context) visitor {
 	return v
 }
 
+const healthPath = "/healthz"
+
 // open reports whether a path is there for everybody.
 func open(path string) bool {
-	return path == "/healthz" || path == loginPath || strings.HasPrefix(path, assetsPath)
+	return path == healthPath || path == loginPath || strings.HasPrefix(path, assetsPath)
 }
 
 // enter tells who sends a request: by its token, or else by its session.
@@ -120,5 +122,6 @@ func guard(h http.Header) {
 	// Not no-referrer: with it browsers send "Origin: null" along with our own forms.
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin") // another port of this host is of the same site, and has its cookies
 	h.Set("Cache-Control", "no-store")
 }

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/funker-dispatch/funker-dispatch/deploy"
@@ -28,6 +29,9 @@ type Options struct {
 	ReadToken string          // for looking; "" lets nobody in
 	Metrics   http.Handler    // GET /metrics; nil: there are none
 	Log       *slog.Logger    // slog.Default
+
+	// Hosts are names under which browsers reach the server without TLS, besides localhost and addresses.
+	Hosts []string
 
 	// Functions returns what is known of every function; it is answered as JSON. nil: nothing is known of functions.
 	Functions func(context.Context) (any, error)
@@ -63,11 +67,13 @@ type Server struct {
 	sessions         sessions
 	logins           *throttle
 	crossOrigin      *http.CrossOriginProtection
+	hosts            []string // in lower case
 
 	ticker    ticker
 	readers   chan struct{}   // one for each stream that is read
 	heartbeat time.Duration   // of a stream
 	patience  time.Duration   // with its reader
+	bodyTime  time.Duration   // for the body of a request
 	life      context.Context // of what takes longer than a request: until Close
 	end       context.CancelFunc
 }
@@ -79,7 +85,10 @@ func New(o Options) *Server {
 		logs: o.Logs, log: o.Log, mux: http.NewServeMux(),
 		token: []byte(o.Token), readToken: []byte(o.ReadToken), sessions: sessions{all: map[sessionKey]*session{}},
 		logins: newThrottle(), crossOrigin: http.NewCrossOriginProtection(),
-		readers: make(chan struct{}, maxReaders), heartbeat: heartbeat, patience: readerPatience,
+		readers: make(chan struct{}, maxReaders), heartbeat: heartbeat, patience: readerPatience, bodyTime: bodyTime,
+	}
+	for _, host := range o.Hosts {
+		s.hosts = append(s.hosts, strings.ToLower(host))
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.ticker.make, s.ticker.viewers = s.picture, map[chan []byte]bool{}
@@ -111,7 +120,7 @@ func (s *Server) whileOpen(ctx context.Context) (context.Context, context.Cancel
 
 // routes is the whole HTTP surface.
 func (s *Server) routes() {
-	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+	s.mux.HandleFunc("GET "+healthPath, func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
 	s.mux.HandleFunc("GET /intents", s.intents)
@@ -142,8 +151,13 @@ func taking(serve http.HandlerFunc, keys ...string) http.HandlerFunc {
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	guard(w.Header())
+	r = s.bounded(w, r)
+	v, ok := s.enter(r)
+	if !ok && !s.knowsHost(r) {
+		s.misdirect(w, r)
+		return
+	}
 	if !open(r.URL.Path) {
-		v, ok := s.enter(r)
 		if !ok {
 			s.turnAway(w, r)
 			return

@@ -65,7 +65,8 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q := r.URL.Query()
-	reader := reader{w: w, control: http.NewResponseController(w), function: q.Get("function"), source: q.Get("source"), last: end, patience: s.patience}
+	reader := reader{w: w, control: http.NewResponseController(w), function: q.Get("function"), source: q.Get("source"), last: end, patience: s.patience,
+		still: func() bool { return s.stillIn(r) }}
 	if after != nil {
 		reader.resume(*after, end)
 	}
@@ -87,7 +88,7 @@ func lastEventID(h http.Header) (*uint64, error) {
 	return &n, nil
 }
 
-// errGone ends the stream of a reader who takes nothing any more.
+// errGone ends the stream of a reader who takes nothing any more, or has signed out.
 var errGone = errors.New("the reader has gone")
 
 // serveReader returns when the reader has gone, the server stops, or the log cannot be read: that is the error.
@@ -119,6 +120,7 @@ type reader struct {
 	function, source string // whose attempts are wanted; "": all
 	last             uint64 // line that the reader knows, or does not want
 	patience         time.Duration
+	still            func() bool // whether the reader may still look
 }
 
 // resume goes on where the reader was. A number that the log has not reached yet is of another log.
@@ -146,6 +148,9 @@ func (r *reader) feed(lines <-chan line, heartbeat time.Duration) error {
 			}
 			r.take(l)
 		case <-tick.C:
+			if !r.still() {
+				return errGone
+			}
 			r.beat()
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -145,5 +146,32 @@ func TestHealthcheck_AsksAnAdminListenerWithTLS(t *testing.T) {
 	}
 	if code, _, stderr := cli(t, "healthcheck", g.admin+healthPath); code != exitFailed || !strings.Contains(stderr, "certificate") {
 		t.Errorf("for an address that was named, the certificate counts: got %d %s", code, stderr)
+	}
+}
+
+func TestAdmin_LimitsAreWhatTheOperatorsPageSays(t *testing.T) {
+	row := fmt.Sprintf("| time for a handshake, and for the headers | %.0f s |", adminHeaderTime.Seconds())
+	if !strings.Contains(documents(t)["docs/operations.md"], row) {
+		t.Errorf("the page does not say %q", row)
+	}
+}
+
+func TestAdminHost_NamesTheConsoleBehindAProxy(t *testing.T) {
+	dir, manifest := tlsFolder(t)
+	t.Setenv("FUNKER_ADMIN_HOST", "a.example.org,console.example.org")
+	g := serve(t, dir, manifest, "--no-worker")
+	for host, want := range map[string]int{"console.example.org": http.StatusOK, "other.example.org": http.StatusMisdirectedRequest} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.admin+"/login", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = host
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Body.Close(); res.StatusCode != want {
+			t.Errorf("%s: got %s", host, res.Status)
+		}
 	}
 }

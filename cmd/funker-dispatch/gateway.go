@@ -43,6 +43,7 @@ type gatewayOptions struct {
 	admin        string
 	adminOpen    bool // the admin listener may be reached from elsewhere without TLS
 	adminTLS     adminTLS
+	adminHosts   []string // besides localhost and addresses
 	natsListen   string
 	anyWorker    bool // without a key
 	durability   queue.Durability
@@ -165,7 +166,7 @@ func (g *gateway) build(ctx context.Context) error {
 	scrapes := promhttp.HandlerFor(g.metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 	back := console.New(console.Options{
 		Queue: g.queue, Catalog: catalog, Token: token, ReadToken: readToken, Metrics: scrapes, Triggers: triggers, Log: o.log,
-		Functions: view.all, Manifests: manifests{g.keeper}, Tests: g.trials(), Public: g.publicSide(), Logs: logsOf(o.engine),
+		Functions: view.all, Manifests: manifests{g.keeper}, Tests: g.trials(), Public: g.publicSide(), Logs: logsOf(o.engine), Hosts: o.adminHosts,
 	})
 	if g.admin, err = listen(ctx, "admin", o.admin, adminServer(back, o.log)); err != nil {
 		return err

@@ -40,7 +40,7 @@ func (a *adminFlags) remote(cmd *cobra.Command) (*remote, error) {
 			return nil, usagef("--url and --%s are two ways to the gateway: leave one out", name)
 		}
 	}
-	return a.remoteFlags.open()
+	return a.open()
 }
 
 func (f *remoteFlags) open() (*remote, error) {

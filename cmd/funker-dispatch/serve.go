@@ -58,6 +58,7 @@ services.json) and DOCKER_SOCKET.`,
 	f.Var((*ranges)(&o.ingress.TrustedProxies), "trusted-proxies", "addresses of the proxies in front, such as 10.252.0.0/24: X-Forwarded-For and Forwarded from them say who the client is, for the log")
 	o.tls.add(f)
 	o.adminTLS.add(f)
+	f.StringSliceVar(&o.adminHosts, "admin-host", nil, "without TLS: name under which browsers reach the admin listener, such as that of a proxy in front; localhost and addresses are known; can be repeated")
 	manifest.add(f)
 	engine.add(f)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
