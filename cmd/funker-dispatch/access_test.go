@@ -85,3 +85,16 @@ func TestServe_TheAdminSideLeavesLoopbackOnlyWhenToldTo(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 }
+
+func TestToken_IsPrintedWhereTheDataFolderIs(t *testing.T) {
+	dir := t.TempDir()
+	g := serve(t, dir, write(t, dir, "functions.yaml", someManifest), "--no-worker")
+	for flag, file := range map[string]string{"--read-only=false": tokenFile, "--read-only": readTokenFile} {
+		if got, want := mustCLI(t, "token", "--data", g.data, flag), tokenIn(t, filepath.Join(g.data, file)); got != want+"\n" {
+			t.Errorf("%s: got %q, want %q", flag, got, want)
+		}
+	}
+	if code, _, stderr := cli(t, "token", "--data", dir); code != exitFailed || !strings.Contains(stderr, "docker exec") {
+		t.Errorf("without a data folder: exit code %d: %s", code, stderr)
+	}
+}

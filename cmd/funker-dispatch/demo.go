@@ -322,7 +322,7 @@ func withoutBody(r queue.Record) queue.Record {
 func (d *demo) invite() {
 	data := filepath.Join(d.dir, "data")
 	d.step("Still running; Ctrl-C ends it and removes %s. To play:\n%s", d.dir, indent(strings.Join([]string{
-		"open " + d.gateway.admin.url() + "/ in a browser; the token to sign in: cat " + filepath.Join(data, tokenFile),
+		"open " + d.gateway.admin.page() + " in a browser, and sign in with the token " + d.gateway.tokens.admin,
 		"curl " + d.gateway.public.url() + "/functions/CommitFetch -H 'Content-Type: application/json' -d '{}'",
 		"curl -H \"Authorization: Bearer $(cat " + filepath.Join(data, tokenFile) + ")\" " + d.gateway.admin.url() + "/intents/",
 		"funker-dispatch sign github --send --manifest " + filepath.Join(d.dir, "functions.yaml") + " " + d.gateway.public.url(),

@@ -25,7 +25,7 @@ func TestDemo_KeptSaysHowToSignIn(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan int, 1)
 	go func() { done <- run(ctx, []string{"demo", "--keep"}, &out, io.Discard) }()
-	how := regexp.MustCompile(`open (http\S+)/ in a browser; the token to sign in: cat (\S+)`)
+	how := regexp.MustCompile(`open (http\S+)/ in a browser, and sign in with the token (\S+)`)
 	within(t, "the demo says so", func() bool { return how.MatchString(out.String()) })
 	m := how.FindStringSubmatch(out.String())
 	jar, err := cookiejar.New(nil)
@@ -33,7 +33,7 @@ func TestDemo_KeptSaysHowToSignIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	browser := http.Client{Jar: jar}
-	res, err := browser.PostForm(m[1]+"/login", url.Values{"token": {tokenIn(t, m[2])}})
+	res, err := browser.PostForm(m[1]+"/login", url.Values{"token": {m[2]}})
 	if err != nil {
 		t.Fatal(err)
 	}

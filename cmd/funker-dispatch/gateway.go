@@ -2,17 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -26,12 +21,6 @@ import (
 	"github.com/funker-dispatch/funker-dispatch/ingress"
 	"github.com/funker-dispatch/funker-dispatch/queue"
 	"github.com/funker-dispatch/funker-dispatch/worker"
-)
-
-// Files in the data folder with the tokens of the admin listener.
-const (
-	tokenFile     = "admin.token" // for everything
-	readTokenFile = "read.token"  // for looking
 )
 
 type gatewayOptions struct {
@@ -79,6 +68,7 @@ type gateway struct {
 	admin    *listener
 
 	secured []secured // listeners with TLS
+	tokens  tokens    // of the admin listener
 }
 
 type listener struct {
@@ -141,12 +131,7 @@ func (g *gateway) build(ctx context.Context) error {
 	if err := g.queue.Serve("functions", functionsLimit, view.answer); err != nil {
 		return err
 	}
-	token, err := ownToken(filepath.Join(o.data, tokenFile), o.log)
-	if err != nil {
-		return err
-	}
-	readToken, err := ownToken(filepath.Join(o.data, readTokenFile), o.log)
-	if err != nil {
+	if err := g.tokens.open(o.data, o.log); err != nil {
 		return err
 	}
 	in := o.ingress
@@ -165,7 +150,7 @@ func (g *gateway) build(ctx context.Context) error {
 	}
 	scrapes := promhttp.HandlerFor(g.metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 	back := console.New(console.Options{
-		Queue: g.queue, Catalog: catalog, Token: token, ReadToken: readToken, Metrics: scrapes, Triggers: triggers, Log: o.log,
+		Queue: g.queue, Catalog: catalog, Token: g.tokens.admin, ReadToken: g.tokens.read, Metrics: scrapes, Triggers: triggers, Log: o.log,
 		Functions: view.all, Manifests: manifests{g.keeper}, Tests: g.trials(), Public: g.publicSide(), Logs: logsOf(o.engine), Hosts: o.adminHosts,
 	})
 	if g.admin, err = listen(ctx, "admin", o.admin, adminServer(back, o.log)); err != nil {
@@ -184,27 +169,6 @@ func listen(ctx context.Context, flag, address string, server *http.Server) (*li
 		return nil, fmt.Errorf("--%s: %w", flag, err)
 	}
 	return &listener{Listener: l, server: server}, nil
-}
-
-// ownToken reads a token, or makes one at the first start. The log says where it is, and never what it is.
-func ownToken(file string, log *slog.Logger) (string, error) {
-	data, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		token := rand.Text()
-		if err := queue.WriteFile(file, token+"\n"); err != nil {
-			return "", fmt.Errorf("write token: %w", err)
-		}
-		log.Info("made a token for the admin side", "file", file)
-		return token, nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("read token: %w", err)
-	}
-	token := strings.TrimSpace(string(data))
-	if token == "" {
-		return "", fmt.Errorf("token file %s is empty: remove it and a new one is made", file)
-	}
-	return token, nil
 }
 
 // run serves until ctx is cancelled, then stops in the order of a request: no new requests, those in flight are

@@ -105,6 +105,9 @@ services.json) and DOCKER_SOCKET.`,
 		m := g.keeper.catalog.Manifest()
 		o.log.Info("ready", "public", g.public.url(), "admin", g.admin.url(), "nats", g.queue.URL(), "data", o.data,
 			"functions", len(m.Functions), "triggers", len(m.Triggers), "after", time.Since(begin).Round(time.Millisecond))
+		if err := g.tokens.introduce(cmd.ErrOrStderr(), g.admin); err != nil {
+			return errors.Join(err, g.close())
+		}
 		return g.run(cmd.Context())
 	}
 	return cmd
