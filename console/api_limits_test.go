@@ -20,6 +20,8 @@ func TestLimits_AreWhatTheAPIsPageSays(t *testing.T) {
 		"events of a bulk per second":                fmt.Sprintf("%d by default, at most %d", defaultRate, maxRate),
 		"failures that a bulk tells":                 fmt.Sprint(shownFailures),
 		"body of a test":                             fmt.Sprintf("%d bytes", maxTestBody),
+		"body for a function":                        fmt.Sprintf("%d bytes", maxBody),
+		"reply of a function":                        fmt.Sprintf("%.0f s by default, at most %.0f s", defaultCall.Seconds(), queue.MaxCallTime.Seconds()),
 		"manifest":                                   fmt.Sprintf("%d bytes", deploy.MaxSize),
 		"edited body":                                fmt.Sprintf("%d bytes", maxEdit),
 		"readers of the stream":                      fmt.Sprint(maxReaders),

@@ -15,6 +15,7 @@ import (
 	"net/http/pprof"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/funker-dispatch/funker-dispatch/deploy"
@@ -29,6 +30,9 @@ type Options struct {
 	ReadToken string          // for looking; "" lets nobody in
 	Metrics   http.Handler    // GET /metrics; nil: there are none
 	Log       *slog.Logger    // slog.Default
+
+	// CheckJSON refuses a body that no function could be given; nil: one that is no JSON.
+	CheckJSON func(body []byte) error
 
 	// Hosts are names under which browsers reach the server without TLS, besides localhost and addresses.
 	Hosts []string
@@ -68,6 +72,8 @@ type Server struct {
 	logins           *throttle
 	crossOrigin      *http.CrossOriginProtection
 	hosts            []string // in lower case
+	checkJSON        func([]byte) error
+	verifying        sync.Mutex
 
 	ticker    ticker
 	readers   chan struct{}   // one for each stream that is read
@@ -86,6 +92,9 @@ func New(o Options) *Server {
 		token: []byte(o.Token), readToken: []byte(o.ReadToken), sessions: sessions{all: map[sessionKey]*session{}},
 		logins: newThrottle(), crossOrigin: http.NewCrossOriginProtection(),
 		readers: make(chan struct{}, maxReaders), heartbeat: heartbeat, patience: readerPatience, bodyTime: bodyTime,
+	}
+	if s.checkJSON = o.CheckJSON; s.checkJSON == nil {
+		s.checkJSON = checkValid
 	}
 	for _, host := range o.Hosts {
 		s.hosts = append(s.hosts, strings.ToLower(host))

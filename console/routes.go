@@ -36,6 +36,9 @@ func (s *Server) api() []route {
 		{"DELETE", "/api/v1/dead/{id}", s.drop, nil},
 		{"GET", "/api/v1/stats", s.stats, nil},
 		{"GET", "/api/v1/stream", s.stream, []string{"function", "source"}},
+		{"POST", "/api/v1/functions/{name}/call", s.call, []string{"timeout"}},
+		{"POST", "/api/v1/functions/{name}/event", s.storeEvent, nil},
+		{"POST", "/api/v1/verify", s.verify, nil},
 	}
 	if s.functions != nil {
 		routes = append(routes, route{"GET", "/api/v1/functions", s.listFunctions, nil})

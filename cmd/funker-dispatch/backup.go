@@ -18,12 +18,18 @@ func backupCommand() *cobra.Command {
 is verified on the way; what is wrong is saved as far as it can be read, printed as verify prints it, and the exit code
 is 1.
 
+It runs on the gateway's machine, or wherever NATS and the key admin.nk are: not with --url.
+
 Keys, the admin token and the manifest are not in a backup. Each stream is saved as "nats backup stream" does it.`,
 		Example: `  funker-dispatch backup /backup/$(date +%F)`,
 	}
-	admin.add(cmd)
+	admin.addRemote(cmd) // to say that it does not help
 	out := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if admin.api != "" {
+			return usagef("backup reads the streams over NATS, which --url is not: leave --url (FUNKER_URL) out and run it on the gateway's machine, " +
+				"where it finds the gateway in a container too; from elsewhere reach NATS through a tunnel, ssh -L 4222:127.0.0.1:4222, with --key")
+		}
 		log, err := logger(cmd)
 		if err != nil {
 			return err

@@ -151,7 +151,11 @@ func showCommand(admin *adminFlags) *cobra.Command {
 }
 
 func tailCommand(admin *adminFlags) *cobra.Command {
-	cmd := &cobra.Command{Use: "tail", Short: "Print every attempt as it ends, until Ctrl-C", Args: takes()}
+	cmd := &cobra.Command{
+		Use: "tail", Short: "Print every attempt as it ends, until Ctrl-C", Args: takes(),
+		Long: `tail prints every attempt as it ends, until Ctrl-C. With --url it says so when the connection is lost, connects again, and
+goes on where it was: nothing is missing, and nothing comes twice.`,
+	}
 	out := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		r, err := admin.remote(cmd)
@@ -159,7 +163,7 @@ func tailCommand(admin *adminFlags) *cobra.Command {
 			return err
 		}
 		if r != nil {
-			return printTail(cmd.Context(), cmd.OutOrStdout(), *out, r.tail)
+			return printTail(cmd.Context(), cmd.OutOrStdout(), *out, r.tail(cmd.ErrOrStderr()).run)
 		}
 		return admin.with(cmd, func(ctx context.Context, q *queue.Queue) error {
 			return printTail(ctx, cmd.OutOrStdout(), *out, q.Tail)

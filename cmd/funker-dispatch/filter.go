@@ -41,8 +41,7 @@ key "if" of a route or, with --trigger, those of the routes of a trigger in a ma
 		if err != nil {
 			return err
 		}
-		return admin.with(cmd, func(ctx context.Context, q *queue.Queue) error {
-			listed, err := trial.run(ctx, q, f)
+		show := func(listed int, err error) error {
 			if err != nil {
 				return err
 			}
@@ -51,6 +50,19 @@ key "if" of a route or, with --trigger, those of the routes of a trigger in a ma
 				return printJSON(cmd.OutOrStdout(), trial.report)
 			}
 			return trial.report.print(cmd.OutOrStdout())
+		}
+		far, err := admin.remote(cmd)
+		if err != nil {
+			return err
+		}
+		if far != nil {
+			return show(trial.run(cmd.Context(), far, f))
+		}
+		return admin.with(cmd, func(ctx context.Context, q *queue.Queue) error {
+			if err := q.CheckNames(ctx, f.Function, f.Source); err != nil {
+				return err
+			}
+			return show(trial.run(ctx, q, f))
 		})
 	}
 	return cmd
@@ -158,12 +170,15 @@ type filterResult struct {
 	Error    string    `json:"error,omitempty"` // why the filter could not be asked
 }
 
+// records are those of a queue, here or at a gateway somewhere else.
+type records interface {
+	List(ctx context.Context, f queue.Filter) ([]queue.Record, error)
+	Get(ctx context.Context, ref string) (queue.Record, error)
+}
+
 // run asks about the events that f chooses, and returns how many were listed.
-func (t *trial) run(ctx context.Context, q *queue.Queue, f queue.Filter) (int, error) {
+func (t *trial) run(ctx context.Context, q records, f queue.Filter) (int, error) {
 	t.report.Results = []filterResult{}
-	if err := q.CheckNames(ctx, f.Function, f.Source); err != nil {
-		return 0, err
-	}
 	records, err := q.List(ctx, f)
 	if err != nil {
 		return 0, err

@@ -20,6 +20,7 @@ import (
 	"github.com/funker-dispatch/funker-dispatch/deploy"
 	"github.com/funker-dispatch/funker-dispatch/ingress"
 	"github.com/funker-dispatch/funker-dispatch/queue"
+	"github.com/funker-dispatch/funker-dispatch/trigger"
 	"github.com/funker-dispatch/funker-dispatch/worker"
 )
 
@@ -152,6 +153,7 @@ func (g *gateway) build(ctx context.Context) error {
 	back := console.New(console.Options{
 		Queue: g.queue, Catalog: catalog, Token: g.tokens.admin, ReadToken: g.tokens.read, Metrics: scrapes, Triggers: triggers, Log: o.log,
 		Functions: view.all, Manifests: manifests{g.keeper}, Tests: g.trials(), Public: g.publicSide(), Logs: logsOf(o.engine), Hosts: o.adminHosts,
+		CheckJSON: trigger.CheckJSON,
 	})
 	if g.admin, err = listen(ctx, "admin", o.admin, adminServer(back, o.log)); err != nil {
 		return err

@@ -25,7 +25,7 @@ func invokeCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&data, "body", "d", "{}", "what the function gets: JSON, @FILE or @-")
 	cmd.Flags().BoolVar(&async, "async", false, "store it as an event and print its id, without waiting for the function")
 	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long to wait for the reply")
-	admin.add(cmd)
+	admin.addRemote(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		body, err := readData(cmd, data)
 		if err != nil {
@@ -33,6 +33,13 @@ func invokeCommand() *cobra.Command {
 		}
 		if err := trigger.CheckJSON(body); err != nil {
 			return usagef("-d: %w", err)
+		}
+		far, err := admin.remote(cmd)
+		if err != nil {
+			return err
+		}
+		if far != nil {
+			return invokeAt(cmd, far, args[0], string(body), async, timeout)
 		}
 		e := &queue.Event{Source: "cli", Function: args[0], ContentType: "application/json", Body: body}
 		return admin.with(cmd, func(ctx context.Context, q *queue.Queue) error {
@@ -72,4 +79,20 @@ func refuseWhilePaused(ctx context.Context, q *queue.Queue, function string) err
 		}
 	}
 	return nil
+}
+
+// invokeAt is invoke at a gateway somewhere else.
+func invokeAt(cmd *cobra.Command, far *remote, function, body string, async bool, timeout time.Duration) error {
+	if async {
+		id, err := far.store(cmd.Context(), function, body)
+		if err == nil {
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), id)
+		}
+		return err
+	}
+	reply, err := far.call(cmd.Context(), function, body, timeout)
+	if err == nil {
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", reply)
+	}
+	return err
 }

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -139,33 +136,14 @@ func (r *remote) functions(ctx context.Context) (states []functionState, err err
 	return states, err
 }
 
-// tail gives every attempt that ends to f, as queue.Tail does, until ctx is cancelled.
-func (r *remote) tail(ctx context.Context, f func(queue.Attempt)) error {
-	resp, err := r.open(ctx, http.MethodGet, "/api/v1/stream", nil, "")
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(nil, 1<<20)
-	for event := ""; lines.Scan(); {
-		name, value, _ := bytes.Cut(lines.Bytes(), []byte(": "))
-		switch {
-		case string(name) == "event":
-			event = string(value)
-		case string(name) == "data" && event == "attempt":
-			var a queue.Attempt
-			if err := json.Unmarshal(value, &a); err != nil {
-				return fmt.Errorf("read the stream: %w", err)
-			}
-			f(a)
-		}
-	}
-	switch {
-	case ctx.Err() != nil:
-		return nil
-	case lines.Err() != nil:
-		return fmt.Errorf("read the stream: %w", lines.Err())
-	}
-	return fmt.Errorf("the gateway has ended the stream: it stops")
+// List is List of a queue. Misspelt names are errors.
+func (r *remote) List(ctx context.Context, f queue.Filter) (records []queue.Record, err error) {
+	_, err = r.ask(ctx, http.MethodGet, "/api/v1/events", eventQuery(f), "", &records)
+	return records, err
+}
+
+// Get is Get of a queue.
+func (r *remote) Get(ctx context.Context, ref string) (record queue.Record, err error) {
+	_, err = r.ask(ctx, http.MethodGet, "/api/v1/events/"+url.PathEscape(ref), nil, "", &record)
+	return record, err
 }

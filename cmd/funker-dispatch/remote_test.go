@@ -164,6 +164,8 @@ func TestURL_SaysWhatIsWrong(t *testing.T) {
 	good, bad, none := filepath.Join(g.data, tokenFile), write(t, dir, "token", "wrong\n"), filepath.Join(dir, "none")
 	other := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(other.Close)
+	elsewhere := httptest.NewServer(http.RedirectHandler(g.admin+"/api/v1/stats", http.StatusTemporaryRedirect))
+	t.Cleanup(elsewhere.Close)
 	for _, c := range []struct {
 		line string
 		code int
@@ -177,7 +179,17 @@ func TestURL_SaysWhatIsWrong(t *testing.T) {
 		{"stats --key x --url " + g.admin + " --token-file " + good, exitUsage, "leave one out"},
 		{"stats --url " + other.URL + " --token-file " + good, exitFailed, "no answer of a gateway"},
 		{"stats --url http://127.0.0.1:1 --token-file " + good, exitFailed, "refused"},
-		{"events test-filter true --url " + g.admin + " --token-file " + good, exitUsage, "through NATS"},
+		{"backup " + none + " --url " + g.admin + " --token-file " + good, exitUsage, "on the gateway's machine"},
+		{"verify --offline --url " + g.admin + " --token-file " + good, exitUsage, "leave one out"},
+		{"stats --token x --url " + g.admin + " --token-file " + good, exitUsage, "leave one out"},
+		{"stats --url " + strings.Replace(g.admin, "//", "//me:secret@", 1) + " --token-file " + good, exitUsage, "take the address"},
+		{"stats --url " + elsewhere.URL + " --token-file " + good, exitFailed, g.admin + "/api/v1/stats is the gateway"},
+		{"stats --ca-file " + none + " --url " + g.admin + " --token-file " + good, exitFailed, "--ca-file"},
+		{"invoke Ecco --url " + g.admin + " --token-file " + good, exitFailed, "unknown function: Ecco"},
+		{"invoke Echo --url " + g.admin + " --token-file " + good, exitFailed, "worker"},
+		{"invoke Echo -d { --url " + g.admin + " --token-file " + good, exitUsage, "-d:"},
+		{"invoke Echo --timeout 2m --url " + g.admin + " --token-file " + good, exitFailed, "at most 1m20s"},
+		{"events test-filter true --function Ecco --url " + g.admin + " --token-file " + good, exitFailed, "unknown function: Ecco"},
 		{"events replay --function Echo -o json --url " + g.admin + " --token-file " + good, exitUsage, "no -o json"},
 		{"events replay 1 --dry-run --url " + g.admin + " --token-file " + good, exitUsage, "goes with a filter"},
 		{"events replay --function Ecco --url " + g.admin + " --token-file " + good, exitFailed, "unknown function: Ecco"},

@@ -19,9 +19,9 @@ import (
 	"github.com/funker-dispatch/funker-dispatch/trigger"
 )
 
-// tab is one of a real browser, signed in to the console of a gateway. Exceptions, errors on its console, what the policy of
+// trialTab is one of a real browser, signed in to the console of a gateway. Exceptions, errors on its console, what the policy of
 // a page forbids, and dialogs fail the test.
-type tab struct {
+type trialTab struct {
 	*trialGateway
 	ctx context.Context
 }
@@ -29,7 +29,7 @@ type tab struct {
 const browserPatience = 60 * time.Second // for one step, on a busy machine
 
 // browse opens a tab; chromium is that of the tests of console.
-func (g *trialGateway) browse(width, height int64) *tab {
+func (g *trialGateway) browse(width, height int64) *trialTab {
 	g.t.Helper()
 	program := need(g.t, "chromium")
 	// There is no sandbox for root, who runs the tests in containers.
@@ -67,10 +67,10 @@ func (g *trialGateway) browse(width, height int64) *tab {
 			}
 		}
 	})
-	return &tab{g, ctx}
+	return &trialTab{g, ctx}
 }
 
-func (b *tab) do(what string, actions ...chromedp.Action[chromedp.Void]) {
+func (b *trialTab) do(what string, actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, browserPatience)
 	defer cancel()
@@ -79,20 +79,20 @@ func (b *tab) do(what string, actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-func (b *tab) open(path string) {
+func (b *trialTab) open(path string) {
 	b.t.Helper()
 	b.do("open "+path, chromedp.Navigate(b.admin+path), chromedp.WaitVisible(chromedp.CSS("main")))
 }
 
-func (b *tab) signIn(file string) {
+func (b *trialTab) signIn(file string) {
 	b.t.Helper()
 	b.open("/login")
 	b.do("sign in", chromedp.SendKeys(chromedp.CSS("#token"), tokenIn(b.t, filepath.Join(b.data, file))+kb.Enter), chromedp.WaitVisible(chromedp.CSS(".visitor")))
 }
 
-func (b *tab) text() string { return evaluated[string](b, `document.body.innerText`) }
+func (b *trialTab) text() string { return evaluated[string](b, `document.body.innerText`) }
 
-func evaluated[T any](b *tab, expression string) T {
+func evaluated[T any](b *trialTab, expression string) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, browserPatience)
 	defer cancel()
@@ -104,7 +104,7 @@ func evaluated[T any](b *tab, expression string) T {
 }
 
 // await waits until an expression is true, on this page or on one that follows.
-func (b *tab) await(expression string) {
+func (b *trialTab) await(expression string) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, browserPatience)
 	defer cancel()
@@ -123,7 +123,7 @@ func (b *tab) await(expression string) {
 	}
 }
 
-func (b *tab) picture(name string) {
+func (b *trialTab) picture(name string) {
 	b.t.Helper()
 	folder := os.Getenv("FUNKER_SCREENSHOTS")
 	if folder == "" {
@@ -144,7 +144,7 @@ func (b *tab) picture(name string) {
 }
 
 // send presses the button under the body, and waits for the page that follows this one.
-func (b *tab) send() {
+func (b *trialTab) send() {
 	b.t.Helper()
 	evaluated[chromedp.Void](b, `void (window.before = true)`)
 	b.do("send", chromedp.Click(chromedp.CSS("form[method=post] button.main")))
@@ -152,7 +152,7 @@ func (b *tab) send() {
 }
 
 // write replaces the body.
-func (b *tab) write(body string) {
+func (b *trialTab) write(body string) {
 	b.t.Helper()
 	evaluated[chromedp.Void](b, fmt.Sprintf(`void (document.getElementById("body").value = %q)`, body))
 }
@@ -286,7 +286,7 @@ func TestBrowser_TestPageFitsAPhoneInLightAndDark(t *testing.T) {
 }
 
 // fits checks a page on a phone: nothing is wider than the screen, and what is pressed is large enough for a finger.
-func (b *tab) fits(name string) {
+func (b *trialTab) fits(name string) {
 	b.t.Helper()
 	if got := evaluated[int](b, `document.documentElement.scrollWidth`); got > 375 {
 		b.t.Errorf("%s is %d wide: %s", name, got, evaluated[string](b,

@@ -28,7 +28,7 @@ before a start after a crash, when the server cuts off whatever is behind it in 
   funker-dispatch verify --offline --data /var/lib/funker`,
 	}
 	cmd.Flags().BoolVar(&offline, "offline", false, "read the files in --data, of a gateway that does not run; nothing is changed")
-	admin.add(cmd)
+	admin.addRemote(cmd)
 	out := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		log, err := logger(cmd)
@@ -36,7 +36,18 @@ before a start after a crash, when the server cuts off whatever is behind it in 
 			return err
 		}
 		if offline {
+			if cmd.Flags().Changed("url") {
+				return usagef("--offline reads a folder of this machine, and --url asks a gateway elsewhere: leave one out")
+			}
 			r, err := queue.VerifyFolder(cmd.Context(), admin.data, readingProgress(log))
+			return printReport(cmd.OutOrStdout(), *out, r, err)
+		}
+		far, err := admin.remote(cmd)
+		if err != nil {
+			return err
+		}
+		if far != nil {
+			r, err := far.verify(cmd.Context(), readingProgress(log))
 			return printReport(cmd.OutOrStdout(), *out, r, err)
 		}
 		return admin.with(cmd, func(ctx context.Context, q *queue.Queue) error {

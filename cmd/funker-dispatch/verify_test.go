@@ -54,6 +54,9 @@ func TestVerify_ExitsWithOneAndATableOfWhatIsWrong(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil || code != exitFailed || len(r.Findings) != 1 || r.Findings[0].First != 2 {
 		t.Errorf("live: got %d %s, %v", code, out, err)
 	}
+	if farCode, far, _ := cli(t, g.far("verify", "-o", "json")...); farCode != code || far != out {
+		t.Errorf("with --url: got %d %s, want %d %s", farCode, far, code, out)
+	}
 }
 
 func TestVerify_SaysWhatItCannotVerify(t *testing.T) {
