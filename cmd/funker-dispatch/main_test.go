@@ -14,7 +14,11 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		// http.DefaultClient keeps idle connections of `sign --send` and of the tests.
 		goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"),
-		goleak.IgnoreTopFunction("internal/poll.runtime_pollWait"))
+		goleak.IgnoreTopFunction("internal/poll.runtime_pollWait"),
+		// certmagic has one rate limiter for each authority, for as long as the process lives, and looks every 5 s whether a
+		// lock is still held.
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"),
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"))
 }
 
 func TestRun_ExitCodesAndMessages(t *testing.T) {

@@ -28,6 +28,10 @@ type tlsOptions struct {
 	directory string // URL; "": Let's Encrypt
 	ca        string // file with the certificates that the directory's is checked with; "": those of the system
 
+	// When to renew. No flags set them: the defaults are right for certificates that live for days.
+	renewCheck time.Duration // how often to look; 0: certmagic.DefaultRenewCheckInterval
+	renewRatio float64       // of the life that is left then; 0: certmagic.DefaultRenewalWindowRatio
+
 	plain string // address of the listener for who comes without TLS; "": there is none
 }
 

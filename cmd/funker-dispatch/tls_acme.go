@@ -37,14 +37,16 @@ func newACME(o tlsOptions, data string, public, beside *listener, log *slog.Logg
 	a := &acmeCertificates{domains: o.domains}
 	logger := zap.New(&zapCore{log: log})
 	a.cache = certmagic.NewCache(certmagic.CacheOptions{
-		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return a.magic, nil },
-		Logger:           logger,
+		GetConfigForCert:   func(certmagic.Certificate) (*certmagic.Config, error) { return a.magic, nil },
+		RenewCheckInterval: o.renewCheck,
+		Logger:             logger,
 	})
 	a.magic = certmagic.New(a.cache, certmagic.Config{
-		Storage:           &certmagic.FileStorage{Path: filepath.Join(data, acmeFolder)},
-		DefaultServerName: o.domains[0], // for clients that do not say whom they want
-		OnEvent:           logIssued(log),
-		Logger:            logger,
+		Storage:            &certmagic.FileStorage{Path: filepath.Join(data, acmeFolder)},
+		DefaultServerName:  o.domains[0], // for clients that do not say whom they want
+		OnEvent:            logIssued(log),
+		RenewalWindowRatio: o.renewRatio,
+		Logger:             logger,
 	})
 	host, port := hostPort(public)
 	_, plainPort := hostPort(beside)

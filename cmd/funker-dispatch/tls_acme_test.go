@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // acmeServer is Pebble, the ACME server that Let's Encrypt tests clients with, and its DNS server, which says that every
@@ -21,12 +22,19 @@ import (
 type acmeServer struct {
 	t         *testing.T
 	directory string
+	roots     string     // URL of the certificate that all are signed with, in PEM
 	ca        *authority // of the directory itself
 	stop      func()
 }
 
 // startACME starts a server that checks names at these ports in place of 443 and 80.
 func startACME(t *testing.T, tlsPort, httpPort int) *acmeServer {
+	t.Helper()
+	return startACMEFor(t, 90*day, tlsPort, httpPort)
+}
+
+// startACMEFor is startACME with certificates that live for some time.
+func startACMEFor(t *testing.T, life time.Duration, tlsPort, httpPort int) *acmeServer {
 	t.Helper()
 	pebble, resolver := need(t, "pebble"), need(t, "pebble-challtestsrv")
 	s := &acmeServer{t: t, ca: newAuthority(t)}
@@ -35,7 +43,7 @@ func startACME(t *testing.T, tlsPort, httpPort int) *acmeServer {
 	api, management, dns := fixedAddress(t), fixedAddress(t), fixedAddress(t)
 	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress": api, "managementListenAddress": management, "certificate": cert, "privateKey": key, "httpPort": httpPort, "tlsPort": tlsPort,
-		"certificateValidityPeriod": int((90 * day).Seconds()),
+		"certificateValidityPeriod": int(life.Seconds()),
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +51,7 @@ func startACME(t *testing.T, tlsPort, httpPort int) *acmeServer {
 	stopDNS := startProgram(t, resolver, "-dns01", dns, "-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", "", "-management", "")
 	stopACME := startProgram(t, pebble, "-strict", "-config", write(t, dir, "pebble.json", string(config)), "-dnsserver", dns)
 	s.stop = func() { stopACME(); stopDNS() }
-	s.directory = "https://" + api + "/dir"
+	s.directory, s.roots = "https://"+api+"/dir", "https://"+management+"/roots/0"
 	client := secureClient(t, s.ca.pool)
 	within(t, "pebble answers", func() bool {
 		res, err := client.Get(s.directory)
