@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -83,25 +84,31 @@ func TestServer_BoundsTheTimeForABody(t *testing.T) {
 
 func TestServer_TheTimeForABodyDoesNotBoundTheAnswer(t *testing.T) {
 	t.Parallel()
-	a := start(t)
-	a.handler.bodyTime = 50 * time.Millisecond
-	a.handler.heartbeat = 100 * time.Millisecond
-	for range 5 {
-		a.publish("HelloIntent")
-	}
-	within(t, "all have ended", func() bool {
-		b, err := a.queue.Balance(t.Context())
-		return err == nil && b.Succeeded == 5
+	s := newServer(nil)
+	s.bodyTime = 500 * time.Millisecond
+	s.mux.HandleFunc("POST /slow", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		select {
+		case <-time.After(2 * s.bodyTime):
+			fmt.Fprintf(w, "%s %v", body, err)
+		case <-r.Context().Done():
+			fmt.Fprint(w, "the client was taken for gone")
+		}
 	})
-	// A form with a body, and an answer that takes several times the limit.
-	r, err := http.NewRequestWithContext(t.Context(), "POST", a.URL+"/api/v1/events/replay?function=HelloIntent&rate=20", strings.NewReader("{}"))
+	server := httptest.NewServer(s)
+	defer server.Close()
+	r, err := http.NewRequestWithContext(t.Context(), "POST", server.URL+"/slow", strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
-	var report BulkReport
-	if res := a.send(r, &report); res.StatusCode != 200 || report.Done != 5 || report.Stopped != nil {
-		t.Errorf("got %d %+v", res.StatusCode, report)
+	res, err := server.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if got, err := io.ReadAll(res.Body); err != nil || string(got) != "{} <nil>" {
+		t.Errorf("got %s, %v", got, err)
 	}
 }
 

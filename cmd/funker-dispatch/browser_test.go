@@ -61,12 +61,21 @@ func (b *tab) signIn(url, token string) {
 // shows waits until the page has a text.
 func (b *tab) shows(text string) {
 	b.t.Helper()
-	within(b.t, "the page shows "+text, func() bool {
-		ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
-		defer cancel()
-		ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool](fmt.Sprintf(`document.body.innerText.includes(%q)`, text)))
-		return err == nil && ok
-	})
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		// While a page is being left there is nothing that could be asked.
+		if ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool](fmt.Sprintf(`document.body.innerText.includes(%q)`, text))); err == nil && ok {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			b.t.Fatalf("the page does not show %q", text)
+		}
+	}
 }
 
 // picture keeps a picture of the page in the folder of FUNKER_SCREENSHOTS, if that is set.
