@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/funker-dispatch/funker-dispatch/deploy"
 	"github.com/funker-dispatch/funker-dispatch/queue"
@@ -79,6 +80,11 @@ type Options struct {
 
 	Metrics prometheus.Registerer // where the metrics go; nil: nowhere
 
+	Tracer trace.Tracer // makes spans of requests; nil: none are made
+	// TrustTraces continues the trace that a request says it belongs to, whoever sends it. Otherwise its trace is new, with a
+	// link to that one.
+	TrustTraces bool
+
 	Fetch trigger.Fetch // gets certificates of senders; over HTTPS
 
 	ReadHeaderTimeout time.Duration // 5 s
@@ -115,6 +121,9 @@ type Server struct {
 	bytes     budget
 	deciders  chan struct{} // has one element for each request whose filters are asked
 
+	tracer      trace.Tracer
+	trustTraces bool
+
 	readHeaderTimeout, readTimeout time.Duration
 
 	fetch   trigger.Fetch
@@ -133,7 +142,7 @@ func New(o Options) (*Server, error) {
 	maxBody := cmp.Or(o.MaxBody, DefaultMaxBody)
 	s := &Server{
 		queue: o.Queue, catalog: o.Catalog, found: o.Found, log: o.Log, fetch: o.Fetch, proxies: o.TrustedProxies,
-		functions: o.Functions, token: []byte(o.FunctionsToken),
+		functions: o.Functions, token: []byte(o.FunctionsToken), tracer: o.Tracer, trustTraces: o.TrustTraces,
 		maxBody:           maxBody,
 		places:            budget{limit: int64(cmp.Or(o.MaxInFlight, DefaultMaxInFlight))},
 		deciders:          make(chan struct{}, runtime.GOMAXPROCS(0)),

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/funker-dispatch/funker-dispatch/queue"
 )
 
@@ -30,6 +32,9 @@ type exchange struct {
 	level    slog.Level
 	err      error // what the client is not told
 
+	span  trace.Span // nil: the request is not traced
+	trace string     // its id; "" likewise
+
 	status int  // 0 while nothing is answered
 	unread bool // some of the body is
 	bytes  int
@@ -46,6 +51,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, route func(*excha
 		x.id = queue.NewID()
 	}
 	w.Header()["X-Request-Id"] = []string{x.id}
+	s.startSpan(x)
 	defer x.linger()
 	defer s.finish(x)
 	if err := route(x); err != nil {
@@ -62,6 +68,7 @@ func (s *Server) finish(x *exchange) {
 		}
 	}
 	s.senders.note(x)
+	s.endSpan(x)
 	s.logAccess(x)
 }
 
@@ -79,7 +86,7 @@ func (s *Server) logAccess(x *exchange) {
 		slog.Int("status", x.status), slog.Duration("duration", time.Since(x.start)),
 		slog.Int("bytes", x.bytes), slog.String("client", x.client), slog.String("request_id", x.id))
 	for _, a := range []struct{ key, value string }{
-		{"event", x.event}, {"source", x.source}, {"function", x.function}, {"code", x.code},
+		{"event", x.event}, {"source", x.source}, {"function", x.function}, {"code", x.code}, {"trace_id", x.trace},
 	} {
 		if a.value != "" {
 			attrs = append(attrs, slog.String(a.key, a.value))

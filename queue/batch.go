@@ -36,6 +36,16 @@ const (
 // An event that comes twice in a request is a repeat of the first one. Errors are those of Publish; ErrTooLarge and
 // ErrName leave nothing stored.
 func (q *Queue) PublishAll(ctx context.Context, events []*Event) ([]Receipt, error) {
+	if q.tracer == nil {
+		return q.publishAll(ctx, events)
+	}
+	ctx, span := q.startPublish(ctx, events)
+	receipts, err := q.publishAll(ctx, events)
+	endPublish(span, events, receipts, err)
+	return receipts, err
+}
+
+func (q *Queue) publishAll(ctx context.Context, events []*Event) ([]Receipt, error) {
 	posts, firsts, err := newPosts(events)
 	if err != nil {
 		return nil, err

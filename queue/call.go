@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 )
 
 // Codes of a CallError. They are stable: clients may depend on them.
@@ -53,6 +54,17 @@ const (
 // function is known within 50 ms, unless the call is Patient. A call of a function that is paused is refused at once, with
 // CodePaused. Errors: *CallError, ErrFull, ErrUnavailable, ErrTooLarge, ErrName, or the cause of ctx.
 func (q *Queue) Call(ctx context.Context, e *Event) ([]byte, error) {
+	if q.tracer == nil {
+		return q.call(ctx, e)
+	}
+	ctx, span := q.startCall(ctx, e)
+	reply, err := q.call(ctx, e)
+	span.SetAttributes(semconv.MessagingMessageID(e.ID))
+	endSpan(span, err)
+	return reply, err
+}
+
+func (q *Queue) call(ctx context.Context, e *Event) ([]byte, error) {
 	if len(e.Body) > MaxMessage {
 		return nil, tooLarge(e, "a call", MaxMessage)
 	}

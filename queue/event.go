@@ -38,6 +38,9 @@ type Event struct {
 	EditOf      string            // "FUNKER_EVENTS/42" when a person made this of that event, with another body: see ReplayEdited
 	Replaces    string            // root of the dead run whose place it takes; "" when that event was not dead
 	Root        string            // first message of the run, when this is not it: "FUNKER_EVENTS/42", or "FUNKER_RETRY/7" of a replay
+	Traceparent string            // the span in which it was stored, as W3C Trace Context writes it; "" when nothing is traced
+	Tracestate  string            // likewise
+	TraceLink   string            // likewise, of the run that this is a replay of, when the replay has no span of its own
 	Body        []byte
 	sum         string // hash that was stored with a body which does not match it: copies stay as damaged as they are
 	claim       *claim // where the body is stored when it does not fit the message; nil otherwise
@@ -133,6 +136,9 @@ func encode(e *Event, subject string) *nats.Msg {
 	set(h, headerEditOf, e.EditOf)
 	set(h, headerReplaces, e.Replaces)
 	set(h, headerRoot, e.Root)
+	set(h, headerTraceparent, e.Traceparent)
+	set(h, headerTracestate, e.Tracestate)
+	set(h, headerTraceLink, e.TraceLink)
 	if e.Attempt > 0 {
 		set(h, headerAttempt, strconv.Itoa(e.Attempt))
 	}
@@ -158,8 +164,9 @@ func decode(m *nats.Msg) (*Event, error) {
 	e := &Event{
 		ID: h.Get(headerID), Source: h.Get(headerSource), Function: h.Get(headerFunction), ContentType: h.Get(headerType),
 		Name: h.Get(headerName), Form: h.Get(headerForm),
-		ReplayOf: h.Get(headerReplayOf), RunID: h.Get(headerRunID), EditOf: h.Get(headerEditOf), Replaces: h.Get(headerReplaces),
-		Root: h.Get(headerRoot), Body: m.Data, Header: make(map[string]string, 4),
+		ReplayOf: h.Get(headerReplayOf), RunID: h.Get(headerRunID), EditOf: h.Get(headerEditOf), Replaces: h.Get(headerReplaces), Root: h.Get(headerRoot),
+		Traceparent: h.Get(headerTraceparent), Tracestate: h.Get(headerTracestate), TraceLink: h.Get(headerTraceLink),
+		Body: m.Data, Header: make(map[string]string, 4),
 	}
 	for k, v := range h {
 		if len(v) > 0 && !reserved(k) {

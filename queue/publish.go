@@ -34,6 +34,17 @@ type Receipt struct {
 // Publish stores an event durably. When it returns without an error, the event survives a power cut. It sets e.ID
 // when it is empty. Errors: ErrFull, ErrUnavailable, ErrTooLarge, ErrName.
 func (q *Queue) Publish(ctx context.Context, e *Event) (Receipt, error) {
+	if q.tracer == nil {
+		return q.publishOne(ctx, e)
+	}
+	events := []*Event{e}
+	ctx, span := q.startPublish(ctx, events)
+	r, err := q.publishOne(ctx, e)
+	endPublish(span, events, []Receipt{r}, err)
+	return r, err
+}
+
+func (q *Queue) publishOne(ctx context.Context, e *Event) (Receipt, error) {
 	p, err := newPost(e)
 	if err != nil {
 		return Receipt{}, err
@@ -178,7 +189,7 @@ func (q *Queue) storeBy(ctx context.Context, what string, size int, send func(co
 		err = context.Cause(linked)
 	}
 	if err == nil {
-		err = q.flush(ctx, ack.Stream)
+		err = q.flushTraced(ctx, ack.Stream)
 	}
 	if err != nil {
 		return nil, failed(err, what)

@@ -29,6 +29,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 )
 
 const (
@@ -69,6 +70,7 @@ type Queue struct {
 	arrived  func(function string)                      // see Arrivals; nil when nobody wants to know
 	paused   atomic.Pointer[func(function string) bool] // see PausedBy; nil when nobody knows
 	beats    beats
+	tracer   trace.Tracer // nil: nothing is traced
 }
 
 // Durability is when the queue confirms an event.
@@ -100,6 +102,7 @@ type Options struct {
 	Log        *slog.Logger  // slog.Default
 
 	Metrics prometheus.Registerer // where the queue's metrics go; nil: nowhere
+	Tracer  trace.Tracer          // makes spans of what is published, called and replayed; nil: none are made
 
 	// WorkersWithoutKey lets everybody who reaches Listen be a worker: take work, with its bodies, and answer calls.
 	WorkersWithoutKey bool
@@ -144,7 +147,7 @@ func openStore(ctx context.Context, o Options) (*Queue, nkeys.KeyPair, error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, s.stop(func() error { return nil }))
 	}
-	q.server, q.ackWait = s, o.AckWait
+	q.server, q.ackWait, q.tracer = s, o.AckWait, o.Tracer
 	if o.Durability == DurabilityGroup {
 		q.sync = newSyncer(s.StoreDir())
 	}

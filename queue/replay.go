@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // ErrNoFunction means that the queue has no consumers for a function: nothing would run the event.
@@ -27,7 +28,7 @@ type Replayed struct {
 // Replay runs a stored event or call again, as an event: nobody waits for the reply. ref is what Get takes, to a
 // function that shall run it in place of its own when not "". The original record stays; the replay carries
 // Funker-Replay-Of and is exempt from the search for repeats. Errors: ErrNotFound, ErrNoFunction, ErrCorrupt, ErrFull.
-func (q *Queue) Replay(ctx context.Context, ref, to string) (Replayed, error) {
+func (q *Queue) Replay(ctx context.Context, ref, to string) (r Replayed, err error) {
 	stream, seq, err := q.find(ctx, ref)
 	if err != nil {
 		return Replayed{}, err
@@ -56,6 +57,13 @@ func (q *Queue) Replay(ctx context.Context, ref, to string) (Replayed, error) {
 	from := stream + "/" + strconv.FormatUint(seq, 10)
 	e.ReplayOf, e.Root = cmp.Or(e.ReplayOf, e.Root, from), ""
 	e.RunID, e.Attempt, e.Deadline = NewID(), 0, time.Time{}
+	if q.tracer != nil {
+		var span trace.Span
+		ctx, span = q.startReplay(ctx, e)
+		defer func() { endSpan(span, err) }()
+	} else {
+		e.TraceLink, e.Traceparent, e.Tracestate = cmp.Or(e.Traceparent, e.TraceLink), "", ""
+	}
 	msg := encode(e, redoSubject(token))
 	msg.Header[headerSubject] = []string{raw.Subject}
 	msg.Header[headerMsgID] = []string{e.RunID}

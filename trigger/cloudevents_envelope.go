@@ -17,6 +17,8 @@ type Stored struct {
 	ContentType string            // of Body
 	Header      map[string]string // see Event; names in canonical form
 	Body        []byte            // as it was received
+	Traceparent string            // the attempt, as W3C Trace Context writes it; "" when it is not traced
+	Tracestate  string            // likewise
 }
 
 // namelessType is the type of an event whose sender has no name for it.
@@ -31,6 +33,8 @@ const namelessType = "funker.request"
 //	source           "/" and e.Source, percent-encoded: a URI-reference
 //	type             e.Name, or "funker.request" when it has none
 //	time             e.Time in UTC with milliseconds; left out when it is zero
+//	traceparent      e.Traceparent, and tracestate with e.Tracestate; left out when
+//	                 they are "": the extension for distributed tracing
 //	datacontenttype  application/json
 func PayloadCloudEvent(e Stored, names []string) ([]byte, error) {
 	data, err := PayloadMembers(e.Form, e.ContentType, e.Body, names)
@@ -56,6 +60,12 @@ func ownEnvelope(e Stored, data []byte) []byte {
 	}
 	if !e.Time.IsZero() {
 		a["time"] = e.Time.UTC().Format("2006-01-02T15:04:05.000Z")
+	}
+	if e.Traceparent != "" {
+		a["traceparent"] = e.Traceparent
+		if e.Tracestate != "" {
+			a["tracestate"] = e.Tracestate
+		}
 	}
 	return envelope(a, "data", data)
 }

@@ -31,17 +31,17 @@ var errTaskGone = errors.New("the task is gone")
 func (l *life) attempt(e *queue.Event) (r queue.Result, connected bool) {
 	l.busy.Add(1)
 	defer l.busy.Add(-1)
-	r = l.runner.worker.attempt(l.runner.kill, l.runner.function.Load(), e, func(payload []byte) (r queue.Result) {
-		r, connected = l.invoke(e, payload)
+	r = l.runner.worker.attempt(l.runner.kill, l.runner.function.Load(), e, func(t attemptTrace, payload []byte) (r queue.Result) {
+		r, connected = l.invoke(t, e, payload)
 		return r
 	})
 	return r, connected
 }
 
-func (l *life) invoke(e *queue.Event, payload []byte) (r queue.Result, connected bool) {
+func (l *life) invoke(t attemptTrace, e *queue.Event, payload []byte) (r queue.Result, connected bool) {
 	limit, last := l.patience(e), errTaskGone
 	for pause := firstDial; l.open.Err() == nil; pause = min(2*pause, lastDial) {
-		reply, err := l.call(e, payload)
+		reply, err := l.call(t, e, payload)
 		switch {
 		case err == nil || !refused(err):
 			return l.took(e, reply, err), true
@@ -59,11 +59,11 @@ func (l *life) invoke(e *queue.Event, payload []byte) (r queue.Result, connected
 	return r, false
 }
 
-func (l *life) call(e *queue.Event, payload []byte) ([]byte, error) {
+func (l *life) call(t attemptTrace, e *queue.Event, payload []byte) ([]byte, error) {
 	fn, client := l.runner.function.Load(), &l.runner.worker.Client
 	ctx, cancel := context.WithDeadline(l.runner.kill, deadline(time.Now(), fn.Timeout, e.Deadline))
 	defer cancel()
-	return client.Call(ctx, l.task.Address, payload)
+	return t.call(fn.Name, l.task.Address, func() ([]byte, error) { return client.Call(ctx, l.task.Address, payload) })
 }
 
 // patience is until when the task is dialled.

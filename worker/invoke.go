@@ -13,11 +13,12 @@ import (
 )
 
 // attempt runs one event or call: payload, invoke, log line.
-func (w *Worker) attempt(kill context.Context, fn *deploy.Function, e *queue.Event, invoke func(payload []byte) queue.Result) queue.Result {
+func (w *Worker) attempt(kill context.Context, fn *deploy.Function, e *queue.Event, invoke func(t attemptTrace, payload []byte) queue.Result) queue.Result {
 	start := time.Now()
+	t, traced := w.startAttempt(e)
 	var r queue.Result
-	if payload, err := w.Payload(e, fn); err == nil {
-		r = invoke(payload)
+	if payload, err := w.Payload(traced, fn); err == nil {
+		r = invoke(t, payload)
 	} else {
 		r = queue.Result{Outcome: queue.OutcomeFailed, Code: queue.CodeBadPayload, Message: err.Error(), Final: true}
 	}
@@ -28,6 +29,7 @@ func (w *Worker) attempt(kill context.Context, fn *deploy.Function, e *queue.Eve
 		r.Outcome, r.Code, r.Message = queue.OutcomeInterrupted, queue.CodeStopping, errStopping.Error()
 	}
 	r.Duration = time.Since(start)
+	t.end(r)
 	w.line(e, r)
 	return r
 }
@@ -45,7 +47,7 @@ func deadline(start time.Time, timeout time.Duration, caller time.Time) time.Tim
 func (w *Worker) share(kill context.Context, fn *deploy.Function, pool *tasks, e *queue.Event) queue.Result {
 	ctx, cancel := context.WithDeadline(kill, deadline(time.Now(), fn.Timeout, e.Deadline))
 	defer cancel()
-	return w.attempt(kill, fn, e, func(payload []byte) queue.Result {
+	return w.attempt(kill, fn, e, func(t attemptTrace, payload []byte) queue.Result {
 		var tried map[*task]bool
 		var last error
 		for {
@@ -53,7 +55,7 @@ func (w *Worker) share(kill context.Context, fn *deploy.Function, pool *tasks, e
 			if err != nil {
 				return noTask(fn.Name, err, last)
 			}
-			reply, err := w.Client.Call(ctx, chosen.address, payload)
+			reply, err := t.call(fn.Name, chosen.address, func() ([]byte, error) { return w.Client.Call(ctx, chosen.address, payload) })
 			pool.release(chosen, neverStarted(err))
 			if err == nil {
 				return queue.Result{Outcome: queue.OutcomeOK, Reply: reply}
@@ -104,6 +106,9 @@ func (w *Worker) line(e *queue.Event, r queue.Result) {
 	}
 	if e.ReplayOf != "" {
 		attrs = append(attrs, slog.String("replay_of", e.ReplayOf))
+	}
+	if id := e.TraceID(); id != "" {
+		attrs = append(attrs, slog.String("trace_id", id))
 	}
 	if r.Code != "" {
 		attrs = append(attrs, slog.String("code", r.Code), slog.String("reason", r.Message))

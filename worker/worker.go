@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/funker-dispatch/funker-dispatch/deploy"
 	"github.com/funker-dispatch/funker-dispatch/funker"
 	"github.com/funker-dispatch/funker-dispatch/queue"
@@ -34,6 +36,7 @@ type Options struct {
 	Client  funker.Client // its zero value is fine; replies are limited to queue.MaxMessage
 	Node    string        // name of this node, for people; its host name
 	Log     *slog.Logger  // slog.Default
+	Tracer  trace.Tracer  // makes spans of attempts; nil: none are made
 }
 
 // Worker calls functions.

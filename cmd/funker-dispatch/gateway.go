@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/funker-dispatch/funker-dispatch/console"
@@ -45,7 +46,8 @@ type gatewayOptions struct {
 	node         string         // name of this machine, for people
 	grace        time.Duration
 	tls          tlsOptions
-	ingress      ingress.Options // without queue, catalog and log
+	ingress      ingress.Options // without queue, catalog, log and tracer
+	tracer       trace.Tracer    // nil: nothing is traced
 	log          *slog.Logger
 }
 
@@ -102,7 +104,7 @@ func newGateway(ctx context.Context, o gatewayOptions) (*gateway, error) {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	q, err := queue.Open(ctx, queue.Options{
 		Dir: o.data, Listen: o.natsListen, MaxEvents: o.maxEvents, Durability: o.durability, AckWait: o.ackWait, Log: o.log,
-		Metrics: registry, WorkersWithoutKey: o.anyWorker,
+		Metrics: registry, WorkersWithoutKey: o.anyWorker, Tracer: o.tracer,
 	})
 	if err != nil {
 		return nil, err
@@ -136,7 +138,7 @@ func (g *gateway) build(ctx context.Context) error {
 		return err
 	}
 	in := o.ingress
-	in.Queue, in.Catalog, in.Found, in.Log, in.Metrics = g.queue, catalog, g.queue.Served, o.log, g.metrics
+	in.Queue, in.Catalog, in.Found, in.Log, in.Metrics, in.Tracer = g.queue, catalog, g.queue.Served, o.log, g.metrics, o.tracer
 	front, err := ingress.New(in)
 	if err != nil {
 		return err
@@ -161,7 +163,7 @@ func (g *gateway) build(ctx context.Context) error {
 	if err := g.secure(ctx, front); err != nil {
 		return err
 	}
-	g.worker = worker.New(worker.Options{Queue: g.queue, Catalog: catalog, Payload: payloadOf, Watch: watchTasks(o.engine, o.network), Node: o.node, Log: o.log})
+	g.worker = worker.New(worker.Options{Queue: g.queue, Catalog: catalog, Payload: payloadOf, Watch: watchTasks(o.engine, o.network), Node: o.node, Log: o.log, Tracer: o.tracer})
 	return nil
 }
 

@@ -15,5 +15,6 @@ func payloadOf(e *queue.Event, f *deploy.Function) ([]byte, error) {
 	return trigger.PayloadCloudEvent(trigger.Stored{
 		ID: e.ID, Source: e.Source, Name: e.Name, Form: e.Form, Time: e.Accepted(),
 		ContentType: e.ContentType, Header: e.Header, Body: e.Body,
+		Traceparent: e.Traceparent, Tracestate: e.Tracestate,
 	}, f.Input)
 }

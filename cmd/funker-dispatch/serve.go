@@ -56,6 +56,7 @@ services.json) and DOCKER_SOCKET.`,
 	f.IntVar(&o.ingress.MaxInFlight, "max-in-flight", ingress.DefaultMaxInFlight, "requests at a time; more are answered 503")
 	f.Int64Var(&o.ingress.MaxInFlightBytes, "max-in-flight-bytes", 0, "bytes of large bodies at a time; more are answered 503 (default an eighth of the memory, at most 256 MiB)")
 	f.Var((*ranges)(&o.ingress.TrustedProxies), "trusted-proxies", "addresses of the proxies in front, such as 10.252.0.0/24: X-Forwarded-For and Forwarded from them say who the client is, for the log")
+	f.BoolVar(&o.ingress.TrustTraces, "trust-traceparent", false, "continue the trace that a request says it belongs to, whoever sends it; otherwise a trace of its own has a link to that one")
 	o.tls.add(f)
 	o.adminTLS.add(f)
 	f.StringSliceVar(&o.adminHosts, "admin-host", nil, "without TLS: name under which browsers reach the admin listener, such as that of a proxy in front; localhost and addresses are known; can be repeated")
@@ -98,6 +99,13 @@ services.json) and DOCKER_SOCKET.`,
 		if o.ingress.Functions && functionsToken == "" {
 			o.log.Warn("INSECURE: POST /functions/{name} is open to everybody; set --functions-token-file")
 		}
+		traces, err := openTraces(cmd.Context(), "funker-gateway", o.log)
+		if err != nil {
+			return err
+		}
+		end := after(cmd.Context(), o.grace+answerTime)
+		defer func() { traces.close(end) }()
+		o.tracer = traces.tracer()
 		g, err := newGateway(cmd.Context(), o)
 		if err != nil {
 			return err

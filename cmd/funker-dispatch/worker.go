@@ -68,6 +68,12 @@ The gateway says which functions there are, also when they change. A manifest fi
 		if err != nil {
 			return err
 		}
+		traces, err := openTraces(cmd.Context(), "funker-worker", log)
+		if err != nil {
+			return err
+		}
+		end := after(cmd.Context(), grace+answerTime)
+		defer func() { traces.close(end) }()
 		q, err := queue.Dial(url, key, queue.RoleWorker, log)
 		if err != nil {
 			return err
@@ -77,7 +83,7 @@ The gateway says which functions there are, also when they change. A manifest fi
 			return errors.Join(err, q.Close())
 		}
 		defer stopHealth()
-		w := worker.New(worker.Options{Queue: q, Catalog: catalog, Payload: payloadOf, Watch: watchTasks(docker, engine.network), Node: engine.node, Log: log})
+		w := worker.New(worker.Options{Queue: q, Catalog: catalog, Payload: payloadOf, Watch: watchTasks(docker, engine.network), Node: engine.node, Log: log, Tracer: traces.tracer()})
 		group, ctx := errgroup.WithContext(cmd.Context())
 		if file == "" {
 			group.Go(func() error { return followGateway(ctx, q, catalog, log) })
