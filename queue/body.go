@@ -114,7 +114,7 @@ func (q *Queue) dropBody(ctx context.Context, e *Event) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishLimit)
 	defer cancel()
 	if err := q.deleteObject(ctx, e.claim.object); err != nil {
-		q.log.Warn("body stays until it is swept", "event", e.ID, "object", e.claim.object, "error", err)
+		q.logOf(e).Warn("body stays until it is swept", "object", e.claim.object, "error", err)
 	}
 	e.claim = nil
 }
@@ -153,7 +153,7 @@ func (q *Queue) nameBody(e *Event, seq uint64) {
 		err = q.nc.PublishMsg(&nats.Msg{Subject: metaOf(e.claim.object), Header: nats.Header{jetstream.MsgRollup: {jetstream.MsgRollupSubject}}, Data: data})
 	}
 	if err != nil {
-		q.log.Warn("body not described", "event", e.ID, "object", e.claim.object, "error", err)
+		q.logOf(e).Warn("body not described", "object", e.claim.object, "error", err)
 	}
 }
 

@@ -198,7 +198,7 @@ func (q *Queue) withdraw(w *caller, e *Event, subject, code string) bool {
 		return false
 	}
 	if err := q.refuse(e, subject, code); errors.Is(err, ErrUnavailable) {
-		q.log.Warn("withdrawn call not recorded", "event", e.ID, "error", err)
+		q.logOf(e).Warn("withdrawn call not recorded", "error", err)
 	}
 	return true
 }

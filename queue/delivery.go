@@ -136,7 +136,7 @@ func (d *delivery) run(ctx context.Context) Result {
 	case errors.Is(err, ErrCorrupt):
 		return corrupt(err)
 	case err != nil:
-		d.slot.feed.q.log.Warn("body not read: trying again", "event", d.event.ID, "function", d.event.Function, "error", err)
+		d.slot.feed.q.logOf(d.event).Warn("body not read: trying again", "function", d.event.Function, "error", err)
 		return Result{Outcome: OutcomeNotStarted}
 	}
 	return run(d.slot.handle, e)
@@ -204,10 +204,10 @@ func (d *delivery) standing(ctx context.Context) Outcome {
 		case err == nil:
 			return ""
 		case !errors.Is(err, ErrUnavailable):
-			q.log.Warn("event may run twice: its state is not known", "event", d.event.ID, "error", err)
+			q.logOf(d.event).Warn("event may run twice: its state is not known", "error", err)
 			return ""
 		case !warned:
-			q.log.Warn("event waits until its state is known", "event", d.event.ID, "error", err)
+			q.logOf(d.event).Warn("event waits until its state is known", "error", err)
 		}
 		if d.slot.pause(ctx, restTime); ctx.Err() != nil || d.lost() {
 			return OutcomeNotStarted
@@ -245,7 +245,7 @@ func (d *delivery) settleEvent(ctx context.Context, r Result) {
 	late := r.ran() && !d.lost() && d.standing(ctx) == outcomeMoved
 	switch {
 	case d.lost():
-		q.log.Warn("event left to another worker: this one stalled", "event", d.event.ID, "function", d.event.Function)
+		q.logOf(d.event).Warn("event left to another worker: this one stalled", "function", d.event.Function)
 		d.logLate(r, "the worker stalled, and another one has the event")
 	case late:
 		d.logLate(r, "another worker has settled the event meanwhile")
@@ -273,7 +273,7 @@ func (d *delivery) settleEvent(ctx context.Context, r Result) {
 func (d *delivery) drop(ctx context.Context) {
 	q := d.slot.feed.q
 	if err := q.flush(context.WithoutCancel(ctx), ""); err != nil {
-		q.log.Warn("event stays where it is", "event", d.event.ID, "function", d.event.Function, "error", err)
+		q.logOf(d.event).Warn("event stays where it is", "function", d.event.Function, "error", err)
 		return
 	}
 	d.acknowledge(ctx)
@@ -292,7 +292,7 @@ func (d *delivery) acknowledge(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishLimit)
 	defer cancel()
 	if _, err := d.slot.feed.q.request(ctx, d.msg.Reply, ackPlain); err != nil {
-		d.slot.feed.q.log.Error("event may run again: acknowledgement was not taken", "event", d.event.ID, "error", err)
+		d.slot.feed.q.logOf(d.event).Error("event may run again: acknowledgement was not taken", "error", err)
 	}
 }
 
@@ -307,7 +307,7 @@ func (d *delivery) acknowledgeEvent(ctx context.Context) {
 	}
 	err := s.feed.q.nc.PublishRequest(d.msg.Reply, s.inbox[laneEvents], ackLook)
 	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-		s.feed.q.log.Error("acknowledge", "event", d.event.ID, "error", err)
+		s.feed.q.logOf(d.event).Error("acknowledge", "error", err)
 	}
 	if s.asked = err == nil; s.asked {
 		s.looked()
@@ -336,7 +336,7 @@ func (d *delivery) reply(r Result) {
 		m.Header[headerError] = []string{oneLine(r.Message)}
 	}
 	if err := d.slot.feed.q.nc.PublishMsg(m); err != nil {
-		d.slot.feed.q.log.Error("reply", "event", d.event.ID, "error", err)
+		d.slot.feed.q.logOf(d.event).Error("reply", "error", err)
 	}
 }
 
@@ -349,7 +349,7 @@ func (d *delivery) acknowledgeCall(ctx context.Context) {
 	}
 	err := s.feed.q.nc.PublishRequest(d.msg.Reply, s.inbox[laneCalls], ackNext)
 	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-		s.feed.q.log.Error("acknowledge", "event", d.event.ID, "error", err)
+		s.feed.q.logOf(d.event).Error("acknowledge", "error", err)
 	}
 	if err == nil {
 		s.parked = time.Now().Add(parkTime + pullMargin)

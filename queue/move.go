@@ -49,7 +49,7 @@ func (d *delivery) fail(ctx context.Context, r Result) {
 
 // warnOfDeath is the line that somebody should look at.
 func (q *Queue) warnOfDeath(e *Event, r Reason, code string) {
-	q.log.Error("event given up: it is a dead letter", "event", e.ID, "function", e.Function, "source", e.Source, "reason", r, "code", code,
+	q.logOf(e).Error("event given up: it is a dead letter", "function", e.Function, "source", e.Source, "reason", r, "code", code,
 		"attempts", e.Attempt)
 }
 
@@ -74,14 +74,14 @@ func (d *delivery) move(ctx context.Context, m *nats.Msg) bool {
 			return true
 		}
 		if !warned {
-			q.log.Warn("event cannot be moved on: trying again", "event", d.event.ID, "to", m.Subject, "error", err)
+			q.logOf(d.event).Warn("event cannot be moved on: trying again", "to", m.Subject, "error", err)
 		}
 		pause := movePause
 		if errors.Is(err, ErrUnavailable) {
 			pause = restTime
 		}
 		if d.slot.pause(ctx, pause); ctx.Err() != nil || d.lost() {
-			q.log.Warn("event stays where it is", "event", d.event.ID, "function", d.event.Function)
+			q.logOf(d.event).Warn("event stays where it is", "function", d.event.Function)
 			return false
 		}
 		if d.standing(ctx) == outcomeMoved && q.flush(context.WithoutCancel(ctx), "") == nil {

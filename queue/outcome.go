@@ -108,7 +108,7 @@ func (q *Queue) logOutcome(l line) {
 	}
 	m := &nats.Msg{Subject: logSubject(tokenOr(e.Source), tokenOr(e.Function)), Header: h, Data: r.Reply[:min(len(r.Reply), replyHead)]}
 	if err := q.nc.PublishMsg(m); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-		q.log.Error("log outcome", "event", e.ID, "error", err)
+		q.logOf(e).Error("log outcome", "error", err)
 	}
 }
 

@@ -127,7 +127,7 @@ func (q *Queue) rescueRun(ctx context.Context, s strand, recorded time.Time) err
 	}
 	m := encode(e, redoSubject(tokenOr(e.Function)))
 	m.Header[headerMsgID] = []string{e.run() + "." + strconv.Itoa(e.Attempt) + ".rescued." + s.at.String()}
-	q.log.Warn("what became of a run was lost with the power: it runs again", "event", e.ID, "function", e.Function)
+	q.logOf(e).Warn("what became of a run was lost with the power: it runs again", "function", e.Function)
 	_, err = q.store(ctx, m)
 	return err
 }

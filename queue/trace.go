@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -93,6 +94,15 @@ func (e *Event) TraceID() string {
 		return span.TraceID().String()
 	}
 	return ""
+}
+
+// logOf is the log, for lines about an event.
+func (q *Queue) logOf(e *Event) *slog.Logger {
+	log := q.log.With("event", e.ID)
+	if id := e.TraceID(); id != "" {
+		log = log.With("trace_id", id)
+	}
+	return log
 }
 
 // startPublish begins the span in which events of one request are stored; all of them carry it. tracer is not nil.

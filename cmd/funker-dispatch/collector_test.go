@@ -80,7 +80,7 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for _, resource := range batch.ResourceSpans {
-		service := attributesOf(resource.Resource.Attributes)["service.name"]
+		service := attributesOf(resource.GetResource().GetAttributes())["service.name"]
 		for _, scope := range resource.ScopeSpans {
 			for _, s := range scope.Spans {
 				c.spans = append(c.spans, newSentSpan(service, s))

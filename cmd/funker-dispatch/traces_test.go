@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -183,4 +184,16 @@ func replayByAPI(t *testing.T, s *swarm, id string) {
 	if status/100 != 2 {
 		t.Fatalf("%d %s", status, answer)
 	}
+}
+
+// states are those of all events, by their ids.
+func (s *swarm) states() (map[string]queue.State, error) {
+	states := map[string]queue.State{}
+	return states, s.ask(func(ctx context.Context, q *queue.Queue) error {
+		page, err := q.List(ctx, queue.Filter{Kind: "event", Limit: queue.MaxLimit})
+		for _, r := range page {
+			states[r.ID] = r.State
+		}
+		return err
+	})
 }
