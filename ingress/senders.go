@@ -41,6 +41,7 @@ type senders struct {
 	order   []string
 	all     map[string]*tally
 	samples samples
+	times   *prometheus.HistogramVec
 }
 
 // tally is a SenderState in the making.
@@ -58,7 +59,7 @@ type reason struct {
 
 // newSenders knows POST /functions/ when path is not "".
 func newSenders(path, verified string) *senders {
-	s := &senders{all: map[string]*tally{}}
+	s := &senders{all: map[string]*tally{}, times: requestTimes()}
 	s.add(sourceHTTP).SenderState = SenderState{Source: sourceHTTP, Path: path, Verified: verified}
 	s.add(sourceNone)
 	return s
@@ -70,6 +71,9 @@ func (s *senders) add(source string) *tally {
 	t := &tally{SenderState: SenderState{Source: source}, refused: make(map[string]*reason, len(meanings))}
 	for code := range meanings {
 		t.refused[code] = &reason{}
+	}
+	for _, status := range []string{"2xx", "4xx", "5xx"} {
+		s.times.WithLabelValues(source, status)
 	}
 	s.all[source] = t
 	return t
@@ -96,6 +100,11 @@ func (s *senders) follow(m *deploy.Manifest) {
 	}
 	s.order = append(s.order, sourceHTTP, sourceNone)
 	s.samples.forget(func(source string) bool { return s.all[source] == nil })
+	for source := range before {
+		if s.all[source] == nil {
+			s.times.DeletePartialMatch(prometheus.Labels{"source": source})
+		}
+	}
 }
 
 // verifiedBy says what proves the requests of a trigger, for people.
@@ -147,6 +156,7 @@ func (s *senders) count(x *exchange) (source, secret string, due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.of(x.source)
+	s.observe(t.Source, x)
 	switch {
 	case x.code != "":
 		due = t.refuse(x.code, x.start)
@@ -229,7 +239,10 @@ var refusedRequests = prometheus.NewDesc("funker_refused_requests_total",
 	[]string{"source", "code"}, nil)
 
 // Describe is part of prometheus.Collector.
-func (s *senders) Describe(descs chan<- *prometheus.Desc) { descs <- refusedRequests }
+func (s *senders) Describe(descs chan<- *prometheus.Desc) {
+	descs <- refusedRequests
+	s.times.Describe(descs)
+}
 
 // Collect is part of prometheus.Collector. A trigger that is removed takes its
 // series along.
@@ -237,6 +250,7 @@ func (s *senders) Collect(metrics chan<- prometheus.Metric) {
 	for _, m := range s.counters() {
 		metrics <- m
 	}
+	s.times.Collect(metrics)
 }
 
 func (s *senders) counters() (all []prometheus.Metric) {

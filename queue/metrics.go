@@ -14,13 +14,14 @@ const scrapeLimit = 5 * time.Second
 // metrics are what the queue tells about itself: the time of each sync as it happens, everything else when it is
 // asked. Labels are names of functions, reasons of dead letters and the parts of the balance.
 type metrics struct {
-	q     *Queue
-	syncs prometheus.Histogram
+	q        *Queue
+	syncs    prometheus.Histogram
+	attempts *prometheus.HistogramVec
 }
 
 // measure registers the metrics.
 func (q *Queue) measure(r prometheus.Registerer) error {
-	m := &metrics{q, prometheus.NewHistogram(prometheus.HistogramOpts{
+	m := &metrics{q: q, attempts: attemptTimes(), syncs: prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "funker_sync_seconds", Help: "Time of one sync of the store to disk, which all publishers that wait share.",
 		Buckets: prometheus.ExponentialBuckets(0.0001, 2.5, 12), // 0.1 ms to 2.4 s
 	})}
@@ -30,7 +31,7 @@ func (q *Queue) measure(r prometheus.Registerer) error {
 	if err := r.Register(m); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
-	return nil
+	return q.hearAttempts(m.attempts)
 }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -41,6 +42,8 @@ var (
 	descWaiting = describe("waiting", "Messages that no worker has taken yet, by function and lane: calls, replays (due retries too), events.", "function", "lane")
 	descRunning = describe("running", "Messages that a worker has and has not settled.", "function", "lane")
 	descPaused  = describe("function_paused", "1 while a function is paused: its events wait, and its calls are refused.", "function")
+	descWorkers = describe("workers", "Workers that have said within the last seconds that they have the function.", "function")
+	descSlots   = describe("slots", "Connections that the tasks of these workers take at a time, by state: idle, busy.", "function", "state")
 	descPlanned = describe("scheduled", "Retries that wait for their time.", "function")
 	descOldest  = describe("oldest_waiting_seconds", "Age of the oldest event that waits or runs; 0 without any.", "function")
 	descDead    = describe("dead_letters", "Dead letters whose event is still dead, by reason.", "function", "reason")
@@ -54,10 +57,11 @@ var (
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descWaiting, descRunning, descPaused, descPlanned, descOldest, descDead, descRuns, descDrift, descStored, descRoom, descFree, descReserve} {
+	for _, d := range []*prometheus.Desc{descWaiting, descRunning, descPaused, descWorkers, descSlots, descPlanned, descOldest, descDead, descRuns, descDrift, descStored, descRoom, descFree, descReserve} {
 		ch <- d
 	}
 	m.syncs.Describe(ch)
+	m.attempts.Describe(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -65,6 +69,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeLimit)
 	defer cancel()
 	m.syncs.Collect(ch)
+	m.attempts.Collect(ch)
 	if err := m.functions(ctx, ch); err != nil {
 		ch <- prometheus.NewInvalidMetric(descWaiting, err)
 	}
@@ -82,11 +87,17 @@ func gauge(ch chan<- prometheus.Metric, d *prometheus.Desc, v float64, labels ..
 
 // functions writes what every function has to do.
 func (m *metrics) functions(ctx context.Context, ch chan<- prometheus.Metric) error {
+	built := m.q.index.built.Load()
 	stats, err := m.q.Stats(ctx)
 	if err != nil {
 		return err
 	}
+	crews := crewsOf(m.q.Workers())
 	for _, s := range stats {
+		c := crews[s.Function]
+		gauge(ch, descWorkers, float64(c.workers), s.Function)
+		gauge(ch, descSlots, float64(c.idle), s.Function, "idle")
+		gauge(ch, descSlots, float64(c.slots-c.idle), s.Function, "busy")
 		for lane, n := range map[string]Lane{"calls": s.Calls, "replays": s.Replays, "events": s.Events} {
 			gauge(ch, descWaiting, float64(n.Waiting), s.Function, lane)
 			gauge(ch, descRunning, float64(n.Running), s.Function, lane)
@@ -96,6 +107,9 @@ func (m *metrics) functions(ctx context.Context, ch chan<- prometheus.Metric) er
 			paused = 1
 		}
 		gauge(ch, descPaused, paused, s.Function)
+		if !built { // zeros would look as if all had vanished
+			continue
+		}
 		gauge(ch, descPlanned, float64(s.Scheduled), s.Function)
 		oldest := 0.0
 		if !s.Oldest.IsZero() {
@@ -107,6 +121,20 @@ func (m *metrics) functions(ctx context.Context, ch chan<- prometheus.Metric) er
 		}
 	}
 	return nil
+}
+
+// crewSize is what all workers have of one function.
+type crewSize struct{ workers, slots, idle int }
+
+func crewsOf(all []Heartbeat) map[string]crewSize {
+	crews := map[string]crewSize{}
+	for _, h := range all {
+		for _, l := range h.Functions {
+			c := crews[l.Function]
+			crews[l.Function] = crewSize{c.workers + 1, c.slots + l.Slots, c.idle + l.Idle}
+		}
+	}
+	return crews
 }
 
 // balance writes where the runs are.

@@ -102,6 +102,7 @@ func (q *Queue) logOutcome(l line) {
 	set(h, headerReplayOf, e.ReplayOf)
 	set(h, headerRunID, e.RunID)
 	set(h, headerReplaces, e.Replaces)
+	set(h, headerTraceparent, e.Traceparent)
 	set(h, headerReason, string(l.reason))
 	if !l.next.IsZero() {
 		set(h, headerNext, l.next.UTC().Format(time.RFC3339Nano))

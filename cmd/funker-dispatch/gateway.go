@@ -151,7 +151,7 @@ func (g *gateway) build(ctx context.Context) error {
 	if g.public, err = listen(ctx, "listen", o.listen, front.HTTP()); err != nil {
 		return err
 	}
-	scrapes := promhttp.HandlerFor(g.metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+	scrapes := promhttp.HandlerFor(g.metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, EnableOpenMetrics: true})
 	back := console.New(console.Options{
 		Queue: g.queue, Catalog: catalog, Token: g.tokens.admin, ReadToken: g.tokens.read, Metrics: scrapes, Triggers: triggers, Log: o.log,
 		Functions: view.all, Manifests: manifests{g.keeper}, Tests: g.trials(), Public: g.publicSide(), Logs: logsOf(o.engine), Hosts: o.adminHosts,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -17,7 +18,9 @@ var metric = regexp.MustCompile(`\bfunker_[a-z_]+`)
 func TestMetrics_AreServedWithTheTokenAndDocumented(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := newAuthority(t).valid().save(t, t.TempDir())
-	g := serve(t, dir, write(t, dir, "functions.yaml", "functions: {Waits: {addresses: [\"127.0.0.1:1\"]}}"), "--tls-cert", cert, "--tls-key", key)
+	function, _ := startFunction(t, "echo")
+	g := serve(t, dir, write(t, dir, "functions.yaml", fmt.Sprintf("functions: {Waits: {addresses: [\"127.0.0.1:1\"]}, Echo: {addresses: [%q]}}", function)),
+		"--tls-cert", cert, "--tls-key", key)
 	get := func(token string) (int, string) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.admin+"/metrics", nil)
 		if err != nil {
@@ -42,10 +45,11 @@ func TestMetrics_AreServedWithTheTokenAndDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	mustCLI(t, "invoke", "Echo", "-d", "1", "--nats-url", g.nats, "--data", g.data)
 	var scrape string
 	within(t, "the index is built, and the metrics are complete", func() bool {
 		_, scrape = get(strings.TrimSpace(string(token)))
-		return strings.Contains(scrape, "\nfunker_conservation_drift 0\n")
+		return strings.Contains(scrape, "\nfunker_conservation_drift 0\n") && strings.Contains(scrape, "\nfunker_attempt_duration_seconds_count{")
 	})
 	page, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
