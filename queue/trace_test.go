@@ -81,3 +81,24 @@ func TestTrace_AnErrorIsInTheSpan(t *testing.T) {
 	}
 	t.Errorf("no span says %s: %+v", CodeNoWorker, spans.GetSpans())
 }
+
+// BenchmarkTrace is the way of an event from its publish to its acknowledgement, without a sync: not traced, and with all
+// spans made and dropped.
+func BenchmarkTrace(b *testing.B) {
+	provider := sdktrace.NewTracerProvider()
+	defer func() { _ = provider.Shutdown(context.Background()) }()
+	for name, tracer := range map[string]trace.Tracer{"off": nil, "on": provider.Tracer("test")} {
+		b.Run(name, func(b *testing.B) {
+			q := openWith(b, Options{Dir: b.TempDir(), Durability: DurabilityNone, Tracer: tracer}, "f")
+			done := make(chan struct{}, 1)
+			work(b, q, "f", 1, func(*Event) Result { done <- struct{}{}; return Result{Outcome: OutcomeOK} })
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := q.PublishAll(b.Context(), []*Event{{Source: "s", Function: "f", Body: []byte("1")}}); err != nil {
+					b.Fatal(err)
+				}
+				<-done
+			}
+		})
+	}
+}

@@ -20,6 +20,8 @@ func TestPayloadCloudEvent_TellsOfAnEventOfAnySender(t *testing.T) {
 	push := trigger.Stored{ID: eventID, Source: "github-acme", Name: "push", Time: accepted, ContentType: "application/json", Body: []byte(`{"ref": "x", "commits": []}`)}
 	fromForm := push
 	fromForm.ContentType, fromForm.Body = formType, form(push.Body)
+	traced := push
+	traced.Traceparent, traced.Tracestate = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "vendor=1"
 	call := trigger.Stored{ID: "FUNKER_EVENTS/42", Source: "a/b ü", ContentType: "application/json", Body: []byte(`[1]`)}
 	for name, c := range map[string]struct {
 		event trigger.Stored
@@ -27,6 +29,7 @@ func TestPayloadCloudEvent_TellsOfAnEventOfAnySender(t *testing.T) {
 		want  string
 	}{
 		"JSON":      {push, nil, `{"specversion":"1.0","id":"` + eventID + `","source":"/github-acme","type":"push","time":"2026-11-23T11:30:29.547Z","datacontenttype":"application/json","data":{"ref": "x", "commits": []}}`},
+		"traced":    {traced, nil, `{"specversion":"1.0","id":"` + eventID + `","source":"/github-acme","type":"push","time":"2026-11-23T11:30:29.547Z","datacontenttype":"application/json","traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","tracestate":"vendor=1","data":{"ref": "x", "commits": []}}`},
 		"a form":    {fromForm, nil, `{"specversion":"1.0","id":"` + eventID + `","source":"/github-acme","type":"push","time":"2026-11-23T11:30:29.547Z","datacontenttype":"application/json","data":{"ref": "x", "commits": []}}`},
 		"members":   {push, []string{"commits"}, `{"specversion":"1.0","id":"` + eventID + `","source":"/github-acme","type":"push","time":"2026-11-23T11:30:29.547Z","datacontenttype":"application/json","data":{"commits": []}}`},
 		"no member": {push, []string{}, `{"specversion":"1.0","id":"` + eventID + `","source":"/github-acme","type":"push","time":"2026-11-23T11:30:29.547Z","datacontenttype":"application/json","data":{}}`},
