@@ -45,7 +45,9 @@ func (b *bench) measureAll(ctx context.Context, all []measurement) ([]row, error
 			rows[i].RateBy = median(rounds[i], func(k int) float64 { return rounds[i][k].Rate / rounds[other][k].Rate })
 			if all[other].clients == m.clients {
 				rows[i].P50By = median(rounds[i], func(k int) float64 { return rounds[i][k].P50 / rounds[other][k].P50 })
-				rows[i].CPUBy = median(rounds[i], func(k int) float64 { return rounds[i][k].CPU / rounds[other][k].CPU })
+				if m.long {
+					rows[i].CPUBy = median(rounds[i], func(k int) float64 { return rounds[i][k].CPU / rounds[other][k].CPU })
+				}
 				rows[i].P99By = median(rounds[i], func(k int) float64 { return rounds[i][k].P99 / rounds[other][k].P99 })
 			}
 		}
