@@ -61,3 +61,17 @@ func TestPages_AreAsSmallWithTenThousandEvents(t *testing.T) {
 		}
 	}
 }
+
+// A picture of the live overview is made once in liveEvery, however many look at it.
+func BenchmarkLive_Picture(b *testing.B) {
+	a := start(b)
+	for range 20 {
+		a.publish("HelloIntent")
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if len(a.handler.picture(b.Context())) == 0 {
+			b.Fatal("there is nothing to see")
+		}
+	}
+}
