@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -90,9 +91,20 @@ func (g *trialGateway) try(source, query, body string) (tested console.Tested) {
 // ended waits until an event has succeeded.
 func (g *trialGateway) ended(source, id string) {
 	g.t.Helper()
-	within(g.t, "the event of "+source+" has succeeded", func() bool {
-		a := g.api(g.t, "GET", "/api/v1/events/"+id, "")
-		return strings.Contains(string(a.body), `"state":"ok"`) && strings.Contains(string(a.body), `"source":"`+source+`"`)
+	token := "Bearer " + tokenIn(g.t, filepath.Join(g.data, tokenFile))
+	within(g.t, "the event of "+source+" has succeeded", func() bool { // asked without the description, which takes long to read
+		r, err := http.NewRequestWithContext(g.t.Context(), http.MethodGet, g.admin+"/api/v1/events/"+id, nil)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		r.Header.Set("Authorization", token)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var record struct{ State, Source string }
+		return json.NewDecoder(resp.Body).Decode(&record) == nil && record.State == "ok" && record.Source == source
 	})
 }
 
