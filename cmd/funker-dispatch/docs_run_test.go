@@ -20,8 +20,8 @@ import (
 var (
 	// lookingCommand finds the commands that look at what is stored and run it again, ours and those of others.
 	lookingCommand = regexp.MustCompile(`^(funker-dispatch (events|dead|stats)\b|nats (req|stream) |curl .*/api/v1/)`)
-	// runApart have a test of their own: TestDocs_CommandsOfTheManifestAndTheStreamRun.
-	runApart  = regexp.MustCompile(`/api/v1/(manifest|stream)`)
+	// runApart have tests of their own: TestDocs_CommandsOfTheManifestAndTheStreamRun, TestDocs_CommandsThatChangeFunctionsRun.
+	runApart  = regexp.MustCompile(`/api/v1/(manifest|stream|functions/)`)
 	aboutDead = regexp.MustCompile(`funker-dispatch dead|FUNKER_DEAD|funker\.dead|/api/v1/dead`)
 
 	documentedID    = regexp.MustCompile(`\b01[0-9A-Z]{24}\b`)

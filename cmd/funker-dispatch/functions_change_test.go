@@ -208,3 +208,16 @@ func TestFunctionChange_IsRefusedByAGatewayWithAManifestFile(t *testing.T) {
 		t.Errorf("call: got %d %s", code, body)
 	}
 }
+
+func TestDocs_CommandsThatChangeFunctionsRun(t *testing.T) {
+	s := serveStored(t, "--no-worker")
+	const text = "functions:\n  CommitCount:\n    timeout: 5s\n  HelloIntent:\n    image: a:b\n"
+	s.mustApply(text, "added function CommitCount added function HelloIntent")
+	out, err := apiScript(t, s.gatewayUnderTest, "/api/v1/functions/CommitCount/pause").CombinedOutput()
+	if err != nil || strings.Count(string(out), `"action":"changed"`) != 3 {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if got, want := s.storedText(), strings.Replace(text, "    image", "    replicas: {min: 0, max: 8}\n    image", 1); got != want {
+		t.Errorf("got\n%s", got)
+	}
+}
