@@ -90,9 +90,9 @@ func (b *trialTab) signIn(file string) {
 	b.do("sign in", chromedp.SendKeys(chromedp.CSS("#token"), tokenIn(b.t, filepath.Join(b.data, file))+kb.Enter), chromedp.WaitVisible(chromedp.CSS(".visitor")))
 }
 
-func (b *trialTab) text() string { return evaluated[string](b, `document.body.innerText`) }
+func (b *trialTab) text() string { return trialEvaluated[string](b, `document.body.innerText`) }
 
-func evaluated[T any](b *trialTab, expression string) T {
+func trialEvaluated[T any](b *trialTab, expression string) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, browserPatience)
 	defer cancel()
@@ -146,7 +146,7 @@ func (b *trialTab) picture(name string) {
 // send presses the button under the body, and waits for the page that follows this one.
 func (b *trialTab) send() {
 	b.t.Helper()
-	evaluated[chromedp.Void](b, `void (window.before = true)`)
+	trialEvaluated[chromedp.Void](b, `void (window.before = true)`)
 	b.do("send", chromedp.Click(chromedp.CSS("form[method=post] button.main")))
 	b.await(`!window.before && document.readyState === "complete" && (document.querySelector("#result") || document.querySelector("main .problem")) !== null`)
 }
@@ -154,7 +154,7 @@ func (b *trialTab) send() {
 // write replaces the body.
 func (b *trialTab) write(body string) {
 	b.t.Helper()
-	evaluated[chromedp.Void](b, fmt.Sprintf(`void (document.getElementById("body").value = %q)`, body))
+	trialEvaluated[chromedp.Void](b, fmt.Sprintf(`void (document.getElementById("body").value = %q)`, body))
 }
 
 // named is the first source of a kind.
@@ -180,7 +180,7 @@ func TestBrowser_SendsASampleOfEveryTrigger(t *testing.T) {
 	for _, source := range g.signable {
 		b.open("/test?trigger=" + source)
 		b.send()
-		got := evaluated[string](b, resultText)
+		got := trialEvaluated[string](b, resultText)
 		if !strings.Contains(got, "success") || strings.Contains(got, "no success") {
 			t.Errorf("%s: got %s", source, got)
 		}
@@ -196,7 +196,7 @@ func TestBrowser_SendsASampleOfEveryTrigger(t *testing.T) {
 			t.Errorf("%s: got %s", source, got)
 		}
 		b.send()
-		if got := evaluated[string](b, resultText); !strings.Contains(got, "replied") || !strings.Contains(got, "Called directly: neither signature nor path nor filters were tried.") {
+		if got := trialEvaluated[string](b, resultText); !strings.Contains(got, "replied") || !strings.Contains(got, "Called directly: neither signature nor path nor filters were tried.") {
 			t.Errorf("%s: got %s", source, got)
 		}
 		b.picture("direct-" + source)
@@ -213,7 +213,7 @@ func TestBrowser_KeepsWhatWasTypedAndRunsNothingOfIt(t *testing.T) {
 	b.picture("trigger-slack")
 	b.do("send a test", chromedp.Click(chromedp.CSS(`a[href^="/test"].button`)))
 	b.await(`document.querySelector("#trigger")?.value === "` + g.named(trigger.Slack) + `"`)
-	evaluated[chromedp.Void](b, `void (document.getElementById("sample").value = "1", document.getElementById("sample").dispatchEvent(new Event("change")))`)
+	trialEvaluated[chromedp.Void](b, `void (document.getElementById("sample").value = "1", document.getElementById("sample").dispatchEvent(new Event("change")))`)
 	b.await(`document.readyState === "complete" && document.getElementById("body")?.value.startsWith("command=")`)
 
 	source := g.named(trigger.Webhook)
@@ -225,7 +225,7 @@ func TestBrowser_KeepsWhatWasTypedAndRunsNothingOfIt(t *testing.T) {
 	if got := b.text(); !strings.Contains(got, "Nothing was sent:") || !strings.Contains(got, "line 2, column 11") {
 		t.Errorf("got %s", got)
 	}
-	if got := evaluated[string](b, `document.getElementById("body").value`); got != wrong {
+	if got := trialEvaluated[string](b, `document.getElementById("body").value`); got != wrong {
 		t.Errorf("what was typed has become %q", got)
 	}
 	b.picture("wrong-body")
@@ -236,10 +236,10 @@ func TestBrowser_KeepsWhatWasTypedAndRunsNothingOfIt(t *testing.T) {
 	b.open("/test?trigger=" + g.otherwise[len(g.otherwise)-1]) // the function answers with the body
 	b.write(right)
 	b.send()
-	if got := evaluated[string](b, resultText); !strings.Contains(got, "onerror") {
+	if got := trialEvaluated[string](b, resultText); !strings.Contains(got, "onerror") {
 		t.Errorf("the answer is not shown: %s", got)
 	}
-	if n := evaluated[int](b, `document.querySelectorAll("main img, main script, [onerror]").length`); n > 0 {
+	if n := trialEvaluated[int](b, `document.querySelectorAll("main img, main script, [onerror]").length`); n > 0 {
 		t.Errorf("the page has %d elements of the body", n)
 	}
 	b.picture("attack")
@@ -249,12 +249,12 @@ func TestBrowser_TestPageIsForTheAdminRole(t *testing.T) {
 	g := newTrialGateway(t)
 	b := g.browse(1280, 900)
 	b.signIn(readTokenFile)
-	if n := evaluated[int](b, `document.querySelectorAll("nav a[href='/test']").length`); n != 0 {
+	if n := trialEvaluated[int](b, `document.querySelectorAll("nav a[href='/test']").length`); n != 0 {
 		t.Error("the page is offered")
 	}
 	for path, want := range map[string]string{"/triggers/" + g.named(trigger.GitHub): "Set it up at the sender", "/events": "Events"} {
 		b.open(path)
-		if got := b.text(); !strings.Contains(got, want) || evaluated[int](b, `document.querySelectorAll("main a[href^='/test']").length`) != 0 {
+		if got := b.text(); !strings.Contains(got, want) || trialEvaluated[int](b, `document.querySelectorAll("main a[href^='/test']").length`) != 0 {
 			t.Errorf("%s: got %s", path, got)
 		}
 	}
@@ -288,11 +288,11 @@ func TestBrowser_TestPageFitsAPhoneInLightAndDark(t *testing.T) {
 // fits checks a page on a phone: nothing is wider than the screen, and what is pressed is large enough for a finger.
 func (b *trialTab) fits(name string) {
 	b.t.Helper()
-	if got := evaluated[int](b, `document.documentElement.scrollWidth`); got > 375 {
-		b.t.Errorf("%s is %d wide: %s", name, got, evaluated[string](b,
+	if got := trialEvaluated[int](b, `document.documentElement.scrollWidth`); got > 375 {
+		b.t.Errorf("%s is %d wide: %s", name, got, trialEvaluated[string](b,
 			`[...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 120)).join("\n")`))
 	}
-	if small := evaluated[string](b, `[...document.querySelectorAll("button, .button, input:not([type=hidden]), select, nav a")].filter(e => e.offsetHeight > 0 && e.offsetHeight < 44).map(e => e.outerHTML.slice(0, 120)).join("\n")`); small != "" {
+	if small := trialEvaluated[string](b, `[...document.querySelectorAll("button, .button, input:not([type=hidden]), select, nav a")].filter(e => e.offsetHeight > 0 && e.offsetHeight < 44).map(e => e.outerHTML.slice(0, 120)).join("\n")`); small != "" {
 		b.t.Errorf("%s: too small for a finger:\n%s", name, small)
 	}
 	b.picture("phone-" + name)
