@@ -119,7 +119,7 @@ var callMeanings = map[string]struct {
 }{
 	queue.CodeNoWorker: {http.StatusServiceUnavailable, "1"},
 	queue.CodeNoTask:   {http.StatusServiceUnavailable, "1"},
-	queue.CodePaused:   {http.StatusServiceUnavailable, ""},
+	queue.CodePaused:   {http.StatusServiceUnavailable, "60"},
 	queue.CodeNoPorts:  {http.StatusServiceUnavailable, "5"},
 	queue.CodeStopping: {http.StatusServiceUnavailable, "1"},
 	queue.CodeTimeout:  {http.StatusGatewayTimeout, ""},

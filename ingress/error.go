@@ -64,7 +64,7 @@ var meanings = map[string]meaning{
 
 	queue.CodeNoWorker: {http.StatusServiceUnavailable, "1"},
 	queue.CodeNoTask:   {http.StatusServiceUnavailable, "1"},
-	queue.CodePaused:   {http.StatusServiceUnavailable, ""},
+	queue.CodePaused:   {http.StatusServiceUnavailable, "60"},
 	queue.CodeNoPorts:  {http.StatusServiceUnavailable, "5"},
 	queue.CodeStopping: {http.StatusServiceUnavailable, "1"},
 	queue.CodeTimeout:  {http.StatusGatewayTimeout, ""},
