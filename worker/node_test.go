@@ -202,6 +202,7 @@ type replica struct {
 	exitTime time.Duration // from the reply to the death
 	lives    atomic.Int64
 	crowded  atomic.Int64 // lives that got more than one connection
+	lingered atomic.Int64 // lives that were there for so long after their reply that they passed for servers
 }
 
 // keep starts the replica again and again until the test ends.
@@ -221,7 +222,13 @@ func (r *replica) live(ctx context.Context, t testing.TB) {
 	task := r.task
 	task.Address = free(t)
 	task = r.n.start(task)
-	defer r.n.die(task.ID)
+	var replied time.Time
+	defer func() {
+		r.n.die(task.ID)
+		if !replied.IsZero() && time.Since(replied) > exitTime/2 {
+			r.lingered.Add(1)
+		}
+	}()
 	rest(ctx, r.bootTime, nil)
 	l, err := net.Listen("tcp", task.Address)
 	if err != nil {
@@ -249,6 +256,7 @@ func (r *replica) live(ctx context.Context, t testing.TB) {
 	})
 	select {
 	case <-first:
+		replied = time.Now()
 		rest(ctx, r.exitTime, nil)
 	case <-ctx.Done():
 	}

@@ -26,45 +26,64 @@ func oneShots(t *testing.T, n *node, function string, count int) []*replica {
 func TestOneShot_ABurstOfEventsAndCallsSucceedsAtTheFirstAttempt(t *testing.T) {
 	for _, lifecycle := range []deploy.Lifecycle{deploy.LifecycleOneShot, deploy.LifecycleAuto} {
 		t.Run(string(lifecycle), func(t *testing.T) {
-			n := newNode()
-			q, _ := follow(t, n, deployed("Once", lifecycle, 1))
-			replicas := oneShots(t, n, "Once", 4)
-			begin := time.Now()
-			var sending sync.WaitGroup
-			ids := make([]string, 200)
-			for i := range ids {
-				sending.Go(func() { ids[i] = publish(t, q, "Once") })
-			}
-			for range 50 {
-				sending.Go(func() {
-					if err := callBy(t, q, "Once", 30*time.Second); err != nil {
-						t.Errorf("call: %v", err)
-					}
-				})
-			}
-			sending.Wait()
-			var tries int
-			for _, id := range ids {
-				endsAtFirst(t, q, id)
-				r, err := q.Get(t.Context(), id)
-				if err != nil {
-					t.Fatal(err)
+			const rounds = 10
+			for range rounds {
+				crowded, lingered := burst(t, lifecycle)
+				// On a machine that stands still, tasks that linger pass for servers when nobody has said what they are.
+				if lifecycle == deploy.LifecycleAuto && lingered > 0 {
+					t.Logf("%d lives lingered: again", lingered)
+					continue
 				}
-				tries += len(r.Attempts)
-			}
-			if tries != len(ids) {
-				t.Errorf("%d attempts for %d events", tries, len(ids))
-			}
-			var lives int64
-			for _, r := range replicas {
-				lives += r.lives.Load()
-				if n := r.crowded.Load(); n > 0 {
-					t.Errorf("%d lives got more than one connection", n)
+				if crowded > 0 {
+					t.Errorf("%d lives got more than one connection", crowded)
 				}
+				return
 			}
-			t.Logf("200 events and 50 calls in %d lives of 4 replicas took %s", lives, time.Since(begin).Round(time.Millisecond))
+			t.Errorf("in each of %d rounds a task lingered: this machine is too busy", rounds)
 		})
 	}
+}
+
+// burst sends 200 events and 50 calls to 4 replicas, all of which succeed at the first attempt.
+func burst(t *testing.T, lifecycle deploy.Lifecycle) (crowded, lingered int64) {
+	t.Helper()
+	n := newNode()
+	q, _ := follow(t, n, deployed("Once", lifecycle, 1))
+	replicas := oneShots(t, n, "Once", 4)
+	begin := time.Now()
+	var sending sync.WaitGroup
+	ids := make([]string, 200)
+	for i := range ids {
+		sending.Go(func() { ids[i] = publish(t, q, "Once") })
+	}
+	for range 50 {
+		sending.Go(func() {
+			if err := callBy(t, q, "Once", 60*time.Second); err != nil {
+				t.Errorf("call: %v", err)
+			}
+		})
+	}
+	sending.Wait()
+	var tries int
+	for _, id := range ids {
+		endsAtFirst(t, q, id)
+		r, err := q.Get(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tries += len(r.Attempts)
+	}
+	if tries != len(ids) {
+		t.Errorf("%d attempts for %d events", tries, len(ids))
+	}
+	var lives int64
+	for _, r := range replicas {
+		lives += r.lives.Load()
+		crowded += r.crowded.Load()
+		lingered += r.lingered.Load()
+	}
+	t.Logf("200 events and 50 calls in %d lives of 4 replicas took %s", lives, time.Since(begin).Round(time.Millisecond))
+	return crowded, lingered
 }
 
 func TestOneShot_TheNextCallIsAnsweredAsSoonAsTheNextTaskListens(t *testing.T) {
