@@ -86,14 +86,14 @@ func TestBrowser_KeepsNobodyOut(t *testing.T) {
 		s.open(path)
 		check(path)
 	}
-	s.forgive("404")
+	s.forgive("status of 404")
 	if !slices.Contains(pages, "/triggers") || len(pages) < 13 {
 		t.Errorf("these are not all: %v", pages)
 	}
 	s.open("/events/" + id + "/edit")
 	s.do("break it", chromedp.SetValue(chromedp.CSS("#body"), "oops"))
 	s.press(`form[action$="/edit"] button`, "Nothing was sent")
-	s.forgive("422")
+	s.forgive("status of 422")
 	check("an edit that is wrong")
 }
 
@@ -133,7 +133,7 @@ func TestBrowser_EditsWithTheKeyboardAlone(t *testing.T) {
 	s.tabTo(`form[action$="/edit"] button`)
 	s.do("send", chromedp.KeyEvent(kb.Enter))
 	s.says("Nothing was sent")
-	s.forgive("422")
+	s.forgive("status of 422")
 	s.await(`document.activeElement.id === "body"`)
 	s.do("mend", chromedp.KeyEvent(strings.Repeat(kb.Delete, 4)+`{"n": 2}`))
 	s.tabTo(`form[action$="/edit"] button`)

@@ -34,6 +34,7 @@ func (s *screen) press(selector, until string) { s.t.Helper(); s.Press(selector,
 func (s *screen) says(text string)             { s.t.Helper(); s.Says(text) }
 func (s *screen) await(expression string)      { s.t.Helper(); s.Await(expression) }
 func (s *screen) picture(name string)          { s.t.Helper(); s.Picture(name) }
+func (s *screen) fits(name string)             { s.t.Helper(); s.Fits(name) }
 func (s *screen) forgive(text string)          { s.Forgive(text) }
 func (s *screen) dark()                        { s.t.Helper(); s.Scheme("dark") }
 
@@ -59,9 +60,9 @@ func TestBrowser_SignsInSearchesAndReplays(t *testing.T) {
 	s := a.screen(desktopWidth, desktopHeight)
 	s.open("/events?state=dead")
 	s.picture("login")
-	s.do("sign in", chromedp.SendKeys(chromedp.CSS("#token"), token+kb.Enter))
+	s.Leave("sign in", chromedp.SendKeys(chromedp.CSS("#token"), token+kb.Enter))
 	s.says("The newest come first.")
-	s.do("search", chromedp.SetValue(chromedp.CSS("#state"), ""), chromedp.SendKeys(chromedp.CSS("#function"), "ByeIntent"+kb.Enter))
+	s.Leave("search", chromedp.SetValue(chromedp.CSS("#state"), ""), chromedp.SendKeys(chromedp.CSS("#function"), "ByeIntent"+kb.Enter))
 	s.await(`location.search.includes("function=ByeIntent") && document.querySelectorAll("tbody tr").length === 1`)
 	s.picture("events-search")
 	s.press(`a[href="/events/`+id+`"]`, "it broke")
@@ -146,20 +147,6 @@ func TestBrowser_NothingScrollsSidewaysOnAPhone(t *testing.T) {
 		s.open(path)
 		s.fits(name)
 	}
-}
-
-// fits checks a page on a phone: nothing is wider than the screen, and what is pressed is large enough for a finger.
-func (s *screen) fits(name string) {
-	s.t.Helper()
-	if got := asks[int](s, `document.documentElement.scrollWidth`); got > phoneWidth {
-		wide := asks[string](s, `[...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 120)).join("\n")`)
-		s.t.Errorf("%s is %d wide:\n%s", name, got, wide)
-	}
-	small := asks[string](s, `[...document.querySelectorAll("button, .button, input:not([type=hidden]), select, nav a")].filter(e => e.offsetHeight > 0 && e.offsetHeight < 44).map(e => e.outerHTML.slice(0, 120)).join("\n")`)
-	if small != "" {
-		s.t.Errorf("%s: too small for a finger:\n%s", name, small)
-	}
-	s.picture("phone-" + name)
 }
 
 // contrast returns the texts that are hard to read, by WCAG 2.2 AA.

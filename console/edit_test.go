@@ -141,7 +141,7 @@ func TestBrowser_EditsAndReplays(t *testing.T) {
 	s.do("write", chromedp.SetValue(chromedp.CSS("#body"), `{"a": oops}`))
 	s.press(`form[action$="/edit"] button`, "line 1, column 7")
 	s.picture("edit-wrong")
-	s.forgive("422") // Chromium tells of every status that is an error
+	s.forgive("status of 422") // Chromium tells of every status that is an error
 	s.await(`document.activeElement.id === "body" && document.activeElement.value === '{"a": oops}'`)
 	s.do("write", chromedp.SetValue(chromedp.CSS("#body"), `{"a": 1}`), chromedp.SetValue(chromedp.CSS("#to"), "HelloIntent"))
 	s.press(`form[action$="/edit"] button`, "This is the new event")

@@ -299,7 +299,7 @@ func TestBrowser_EditsTheManifest(t *testing.T) {
 	a.store(otherManifest)
 	s.press("button[value=apply]", "Somebody else has applied another manifest")
 	s.picture("manifest-conflict")
-	s.forgive("412")
+	s.forgive("status of 412")
 	s.await(`document.getElementById("text").value.includes("Bye:")`)
 	s.press("button[value=apply]", "The manifest is in force")
 	if got := a.storedText(); got != secondManifest {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -104,13 +103,9 @@ triggers:
 		return !slices.ContainsFunc(records, func(r queue.Record) bool { return len(r.Attempts) == 0 })
 	})
 
-	token, err := os.ReadFile(filepath.Join(g.data, tokenFile))
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := browsertest.Start(t, g.admin, browsertest.DesktopWidth, browsertest.DesktopHeight)
 	s.Open("/login?next=" + url.QueryEscape("/"+attack(22)))
-	s.SignIn(strings.TrimSpace(string(token)))
+	s.SignIn(tokenIn(t, filepath.Join(g.data, tokenFile)))
 	s.Open("/")
 	pages := strings.Fields(browsertest.Ask[string](s, `[...document.querySelectorAll("nav a")].map(a => a.getAttribute("href")).join(" ")`))
 	pages = append(pages, "/dead?function="+name, "/dead/confirm?do=replay&function="+name, "/dead/confirm?do=drop&function="+name, "/triggers/none",
@@ -131,8 +126,8 @@ triggers:
 	if found := browsertest.Ask[string](s, harm); found != "" {
 		t.Errorf("the live overview has what none of ours is: %s", found)
 	}
-	s.Forgive("400")
-	s.Forgive("404")
+	s.Forgive("status of 400")
+	s.Forgive("status of 404")
 	for _, n := range []int{1, 5, 6, 8, 13, 16, 18, 20, 21, 23, 24} {
 		if !strings.Contains(all, fmt.Sprintf("alert(%d)", n)) {
 			t.Errorf("attack %d is on no page: it was not tried", n)

@@ -32,15 +32,17 @@ const (
 	patience = 60 * time.Second // for one step
 )
 
+// AnyCertificate is a flag for Start: the browser takes certificates that no authority has signed.
+const AnyCertificate = "ignore-certificate-errors"
+
 // Screen is a tab of a browser. Whatever goes wrong in a page fails the test: exceptions, errors on its console, what its
 // policy forbids, and dialogs.
 type Screen struct {
-	Context context.Context // of the tab
-	url     string
-	t       testing.TB
+	ctx context.Context // of the tab
+	url string
+	t   testing.TB
 
-	mu     sync.Mutex
-	faults []string
+	faults, forgiven []string // are read at the end of the test
 }
 
 // Chromium returns the path of the browser; without it the test is skipped, and fails in CI.
@@ -58,13 +60,16 @@ func Chromium(t testing.TB) string {
 	return ""
 }
 
-// Start starts a browser for the pages below a URL. It ends with the test.
-func Start(t testing.TB, url string, width, height int64) *Screen {
+// Start starts a browser, with flags of Chromium, for the pages below a URL. It ends with the test.
+func Start(t testing.TB, url string, width, height int64, flags ...string) *Screen {
 	t.Helper()
 	// There is no sandbox for root, who runs the tests in containers.
-	ctx, end := chromedp.NewContext(context.Background(), chromedp.WithAllocatorOptions(chromedp.ExecPath(Chromium(t)), chromedp.NoSandbox,
-		chromedp.Flag("disable-dev-shm-usage", true), chromedp.WSURLReadTimeout(start)))
-	s := &Screen{Context: ctx, url: url, t: t}
+	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(Chromium(t)), chromedp.NoSandbox, chromedp.Flag("disable-dev-shm-usage", true), chromedp.WSURLReadTimeout(start)}
+	for _, flag := range flags {
+		options = append(options, chromedp.Flag(flag, true))
+	}
+	ctx, end := chromedp.NewContext(context.Background(), chromedp.WithAllocatorOptions(options...))
+	s := &Screen{ctx: ctx, url: url, t: t}
 	var watching sync.WaitGroup
 	t.Cleanup(func() {
 		if err := chromedp.Cancel(ctx); err != nil {
@@ -72,54 +77,58 @@ func Start(t testing.TB, url string, width, height int64) *Screen {
 		}
 		end()
 		watching.Wait()
-		for _, fault := range s.faults {
-			t.Errorf("in the browser: %s", fault)
-		}
+		s.judge()
 	})
 	s.Resize(width, height)
-	console, dialogs := chromedp.Console(ctx), chromedp.Events(ctx, devpage.JavascriptDialogOpening)
+	s.watch(&watching)
+	return s
+}
+
+// watch writes down what goes wrong, until the browser ends.
+func (s *Screen) watch(watching *sync.WaitGroup) {
+	var mu sync.Mutex
+	fault := func(text string) { mu.Lock(); defer mu.Unlock(); s.faults = append(s.faults, text) }
+	console, dialogs := chromedp.Console(s.ctx), chromedp.Events(s.ctx, devpage.JavascriptDialogOpening)
 	watching.Go(func() {
 		for m, err := range console {
 			if err == nil && m.Type != chromedp.ConsoleLog && m.Type != chromedp.ConsoleDebug && m.Type != chromedp.ConsoleInfo {
-				s.fault(m.String() + " " + m.URL)
+				fault(m.String() + " " + m.URL)
 			}
 		}
 	})
 	watching.Go(func() {
 		for d, err := range dialogs {
 			if err == nil {
-				s.fault("dialog: " + d.Message)
+				fault("dialog: " + d.Message)
 			}
 		}
 	})
-	return s
+}
+
+// judge fails the test for each fault that is not forgiven.
+func (s *Screen) judge() {
+	for _, fault := range s.faults {
+		if !slices.ContainsFunc(s.forgiven, func(text string) bool { return strings.Contains(fault, text) }) {
+			s.t.Errorf("in the browser: %s", fault)
+		}
+	}
 }
 
 // Resize makes the window another one.
 func (s *Screen) Resize(width, height int64) {
 	s.t.Helper()
-	if err := chromedp.Do(s.Context, chromedp.EmulateViewport(width, height)); err != nil {
+	if err := chromedp.Do(s.ctx, chromedp.EmulateViewport(width, height)); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-func (s *Screen) fault(text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = append(s.faults, text)
-}
-
-// Forgive forgets the faults that have a text, which the test itself has caused.
-func (s *Screen) Forgive(text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = slices.DeleteFunc(s.faults, func(f string) bool { return strings.Contains(f, text) })
-}
+// Forgive lets faults be that have a text, such as "status of 404", whenever they come: the test itself causes them.
+func (s *Screen) Forgive(text string) { s.forgiven = append(s.forgiven, text) }
 
 // Do fails the test when the browser cannot do something.
 func (s *Screen) Do(what string, actions ...chromedp.Action[chromedp.Void]) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.Context, patience)
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
 	if err := chromedp.Do(ctx, actions...); err != nil {
 		s.t.Fatalf("%s: %v; the page says:\n%s", what, err, s.Text())
@@ -128,7 +137,7 @@ func (s *Screen) Do(what string, actions ...chromedp.Action[chromedp.Void]) {
 
 // Text is what a person reads on the page.
 func (s *Screen) Text() string {
-	ctx, cancel := context.WithTimeout(s.Context, patience)
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
 	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.body.innerText`))
 	if err != nil {
@@ -147,32 +156,42 @@ func (s *Screen) Open(path string) {
 func (s *Screen) SignIn(token string) {
 	s.t.Helper()
 	s.Open("/login")
-	s.Do("sign in", chromedp.SendKeys(chromedp.CSS("#token"), token+kb.Enter), chromedp.WaitVisible(chromedp.CSS(".visitor")))
+	s.Leave("sign in", chromedp.SendKeys(chromedp.CSS("#token"), token+kb.Enter))
+	s.Await(`document.querySelector(".visitor") !== null`)
+}
+
+// Leave does what leads to another page, and waits until that is there.
+func (s *Screen) Leave(what string, actions ...chromedp.Action[chromedp.Void]) {
+	s.t.Helper()
+	Ask[chromedp.Void](s, `void (window.isBefore = true)`)
+	s.Do(what, actions...)
+	s.Await(`!window.isBefore`)
 }
 
 // Press clicks on what leads to another page, and waits until that has a text.
 func (s *Screen) Press(selector, until string) {
 	s.t.Helper()
-	s.Do("press "+selector, chromedp.Click(chromedp.CSS(selector)))
+	s.Leave("press "+selector, chromedp.Click(chromedp.CSS(selector)))
 	s.Says(until)
 }
 
-// Says waits until the page is there and has a text.
+// Says waits until the page has a text.
 func (s *Screen) Says(text string) {
 	s.t.Helper()
-	s.Await(fmt.Sprintf(`document.readyState === "complete" && document.body.innerText.includes(%q)`, text))
+	s.Await(fmt.Sprintf(`document.body.innerText.includes(%q)`, text))
 }
 
-// Await waits until an expression is true, on this page or on one that follows.
+// Await waits until a page is loaded and an expression is true on it: on this page or on one that follows.
 func (s *Screen) Await(expression string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.Context, patience)
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
+	loaded := fmt.Sprintf(`document.readyState === "complete" && (%s)`, expression)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		// While a page is being left there is nothing that could be asked.
-		if ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression)); err == nil && ok {
+		if ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool](loaded)); err == nil && ok {
 			return
 		}
 		select {
@@ -186,7 +205,7 @@ func (s *Screen) Await(expression string) {
 // Ask evaluates an expression in the page; what it promises is waited for.
 func Ask[T any](s *Screen, expression string) T {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.Context, patience)
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
 	got, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	if err != nil {
@@ -198,7 +217,7 @@ func Ask[T any](s *Screen, expression string) T {
 // Scheme sets the setting of the browser to "light" or "dark", without the motion from one to the other.
 func (s *Screen) Scheme(name string) {
 	s.t.Helper()
-	_, err := chromedp.Call(s.Context, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+	_, err := chromedp.Call(s.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}, {Name: "prefers-reduced-motion", Value: "reduce"}},
 	})
 	if err != nil {
@@ -206,14 +225,32 @@ func (s *Screen) Scheme(name string) {
 	}
 }
 
-// Picture keeps a picture of the whole page in the folder of FUNKER_SCREENSHOTS, if that is set.
+// Fits checks a page on a phone, and keeps a picture: nothing is wider than the screen, and what is pressed is large
+// enough for a finger.
+func (s *Screen) Fits(name string) {
+	s.t.Helper()
+	if got := Ask[int](s, `document.documentElement.scrollWidth`); got > PhoneWidth {
+		s.t.Errorf("%s is %d wide:\n%s", name, got, Ask[string](s,
+			`[...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 120)).join("\n")`))
+	}
+	small := Ask[string](s, `[...document.querySelectorAll("button, .button, input:not([type=hidden]), select, nav a")].filter(e => e.offsetHeight > 0 && e.offsetHeight < 44).map(e => e.outerHTML.slice(0, 120)).join("\n")`)
+	if small != "" {
+		s.t.Errorf("%s: too small for a finger:\n%s", name, small)
+	}
+	s.Picture("phone-" + name)
+}
+
+// Picture keeps a picture of the whole page in the folder of FUNKER_SCREENSHOTS, if that is set. The page must not be
+// about to be left: see Leave.
 func (s *Screen) Picture(name string) {
 	s.t.Helper()
 	folder := os.Getenv("FUNKER_SCREENSHOTS")
 	if folder == "" {
 		return
 	}
-	png, err := chromedp.Run(s.Context, chromedp.FullScreenshot(100))
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 	if err != nil {
 		s.t.Fatal(err)
 	}
