@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/funker-dispatch/funker-dispatch/console"
 	"github.com/funker-dispatch/funker-dispatch/deploy"
 	"github.com/funker-dispatch/funker-dispatch/funker"
 	"github.com/funker-dispatch/funker-dispatch/ingress"
@@ -37,7 +38,8 @@ func demoCommand() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("make folder: %w", err)
 		}
-		d := &demo{out: cmd.OutOrStdout(), dir: dir, keep: keep, stopFunction: map[string]func() error{}}
+		d := newDemo(cmd.OutOrStdout(), dir)
+		d.keep = keep
 		return errors.Join(d.run(cmd.Context()), os.RemoveAll(dir))
 	}
 	return cmd
@@ -50,8 +52,13 @@ type demo struct {
 	keep         bool
 	manifest     *deploy.Manifest
 	gateway      *gateway
+	address      map[string]string // of the functions
 	stopFunction map[string]func() error
 	failing      atomic.Int32 // how many calls of CommitFetch fail from now on
+}
+
+func newDemo(out io.Writer, dir string) *demo {
+	return &demo{out: out, dir: dir, address: map[string]string{}, stopFunction: map[string]func() error{}}
 }
 
 // demoFunctions are the functions of the demo, the samples that answer as them, and their settings.
@@ -84,14 +91,16 @@ func (d *demo) run(ctx context.Context) (err error) {
 	go func() { done <- d.gateway.run(stopping) }()
 	err = d.tell(ctx)
 	if err == nil && d.keep {
-		d.invite()
-		<-ctx.Done()
+		if err = d.leave(ctx); err == nil {
+			d.invite()
+			<-ctx.Done()
+		}
 	}
 	stop()
 	return errors.Join(err, <-done)
 }
 
-// build starts the functions, writes a manifest for them, and makes a gateway.
+// build starts the functions, makes a gateway, and applies a manifest for them: as with serve, a person can change it then.
 func (d *demo) build(ctx context.Context) error {
 	var functions strings.Builder
 	for _, f := range demoFunctions {
@@ -104,6 +113,7 @@ func (d *demo) build(ctx context.Context) error {
 			fn = d.moody(fn)
 		}
 		d.start(f.name, l, fn)
+		d.address[f.name] = l.Addr().String()
 		fmt.Fprintf(&functions, "  %s: {addresses: [\"%s\"]%s}\n", f.name, l.Addr(), f.settings)
 	}
 	secret := filepath.Join(d.dir, "github.secret")
@@ -115,18 +125,19 @@ func (d *demo) build(ctx context.Context) error {
 	if err := os.WriteFile(filepath.Join(d.dir, "functions.yaml"), []byte(text), 0o600); err != nil {
 		return fmt.Errorf("write manifest: %w", err)
 	}
-	var err error
-	if d.manifest, err = deploy.Parse("functions.yaml", []byte(text), d.dir); err != nil {
-		return err
-	}
 	begin := time.Now()
+	var err error
 	d.gateway, err = newGateway(ctx, gatewayOptions{
-		data: filepath.Join(d.dir, "data"), manifest: d.manifest, listen: "127.0.0.1:0", admin: "127.0.0.1:0", natsListen: "127.0.0.1:0",
+		data: filepath.Join(d.dir, "data"), listen: "127.0.0.1:0", admin: "127.0.0.1:0", natsListen: "127.0.0.1:0",
 		grace: time.Second, ingress: ingress.Options{Functions: true}, log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return err
 	}
+	if _, err := d.gateway.keeper.put(ctx, "functions.yaml", console.Change{Text: text}); err != nil {
+		return errors.Join(err, d.gateway.close())
+	}
+	d.manifest = d.gateway.keeper.catalog.Manifest()
 	d.step("A gateway with this manifest, ready after %s:\n%s", time.Since(begin).Round(time.Millisecond), indent(text))
 	return nil
 }
@@ -225,6 +236,26 @@ func (d *demo) tellStored(ctx context.Context) error {
 		return err
 	}
 	d.step("What is stored, as `events list` shows it:\n%s", indent(list.String()))
+	return nil
+}
+
+// leave makes the gateway one to play with: all functions run, and one dead letter waits for a person.
+func (d *demo) leave(ctx context.Context) error {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", d.address["HelloIntent"])
+	if err != nil {
+		return fmt.Errorf("listen for HelloIntent again: %w", err)
+	}
+	d.start("HelloIntent", l, samples["hello"])
+	d.failing.Store(1000)
+	_, id, _, err := d.push(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := d.await(ctx, id, queue.StateDead); err != nil {
+		return err
+	}
+	d.failing.Store(0)
+	d.step("HelloIntent is back. A third push was given up while CommitFetch was out of order; it is for you to replay:\n  %s", id)
 	return nil
 }
 
