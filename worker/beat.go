@@ -38,7 +38,7 @@ func (r *runner) load() queue.FunctionLoad {
 		load.Slots += slots
 		load.Lifecycle = string(l.lifecycleLocked())
 		if !l.spent.Load() {
-			load.Idle += max(0, slots-int(l.busy.Load()))
+			load.Idle += max(0, slots-l.busy)
 		}
 	}
 	return load

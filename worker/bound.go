@@ -27,14 +27,18 @@ var errTaskGone = errors.New("the task is gone")
 
 // attempt runs one event or call on the task. It reports whether the task took a connection. A task that refuses while
 // it lives is still starting, and is dialled again. When it goes, or when another one of this node can take the work,
-// nothing has started, and the result is the Last one.
-func (l *life) attempt(e *queue.Event) (r queue.Result, connected bool) {
-	l.busy.Add(1)
-	defer l.busy.Add(-1)
+// nothing has started, and the result is the Last one. After a connection that was the only one, the task is spent.
+func (l *life) attempt(e *queue.Event, only bool) (r queue.Result, connected bool) {
+	if l.enter() {
+		defer l.exit()
+	}
 	r = l.runner.worker.attempt(l.runner.kill, l.runner.function.Load(), e, func(t attemptTrace, payload []byte) (r queue.Result) {
 		r, connected = l.invoke(t, e, payload)
 		return r
 	})
+	if only && connected {
+		l.spent.Store(true)
+	}
 	return r, connected
 }
 

@@ -34,25 +34,28 @@ type life struct {
 	task   deploy.Task
 	open   context.Context // until the task gets no more connections
 	leave  context.CancelFunc
-	pokes  chan struct{} // the settings of the function have changed
+	pokes  chan struct{} // the settings of the function have changed, or a lost life of the task has a connection less
 	since  time.Time     // when it was first seen
 	lost   bool          // nobody knows whether it lives; guarded by runner.mu
+	*record
+}
 
+// record is what is known of a task. A life that is lost leaves it to the one that begins when the task is found again:
+// what the first one runs goes on meanwhile.
+type record struct {
 	proven  atomic.Bool  // it has taken a connection
 	spent   atomic.Bool  // it has taken one, and may be a one-shot task
 	replies atomic.Int64 // that it gave
-	busy    atomic.Int64 // connections that it has
+	busy    int          // connections that it has; guarded by runner.mu
+	strays  int          // those of them that lost lives have; guarded by runner.mu
 }
 
 // begin takes a task that has just come, or that has come back from before. It is called with the lock.
 func (r *runner) begin(t deploy.Task, before *life) *life {
-	l := &life{runner: r, task: t, pokes: make(chan struct{}, 1), since: time.Now()}
+	l := &life{runner: r, task: t, pokes: make(chan struct{}, 1), since: time.Now(), record: &record{}}
 	l.open, l.leave = context.WithCancel(r.ctx)
 	if before != nil {
-		l.since = before.since
-		l.proven.Store(before.proven.Load())
-		l.spent.Store(before.spent.Load())
-		l.replies.Store(before.replies.Load())
+		l.since, l.record = before.since, before.record
 	}
 	if t.Fault != "" && before == nil {
 		r.worker.Log.Warn("label of a task ignored", "function", t.Function, "task", t.ID, "error", t.Fault)
@@ -75,6 +78,41 @@ func (l *life) die() {
 func (l *life) lose() {
 	l.lost = true
 	l.leave()
+	l.strays = l.busy
+}
+
+// enter counts one more connection, unless the task gets no more.
+func (l *life) enter() bool {
+	l.runner.mu.Lock()
+	defer l.runner.mu.Unlock()
+	if l.open.Err() != nil {
+		return false
+	}
+	l.busy++
+	return true
+}
+
+// exit counts one less. The life that goes on with the task may have waited for it.
+func (l *life) exit() {
+	l.runner.mu.Lock()
+	defer l.runner.mu.Unlock()
+	l.busy--
+	if !l.lost {
+		return
+	}
+	l.strays--
+	for _, other := range l.runner.lives {
+		if other.record == l.record {
+			other.poke()
+		}
+	}
+}
+
+// straying is how many connections lost lives of the task still have.
+func (l *life) straying() int {
+	l.runner.mu.Lock()
+	defer l.runner.mu.Unlock()
+	return l.strays
 }
 
 // suspect takes a task that has answered once for a one-shot one after all.
@@ -116,20 +154,23 @@ func (l *life) concurrency() int {
 	return max(1, cmp.Or(l.task.Concurrency, l.runner.function.Load().Concurrency))
 }
 
-// hasRoom does not ask for the lifecycle: a task that is spent has none.
+// hasRoom does not ask for the lifecycle: a task that is spent has none. It is called with the lock.
 func (l *life) hasRoom() bool {
-	return l.open.Err() == nil && l.proven.Load() && !l.spent.Load() && l.busy.Load() < int64(l.concurrency())
+	return l.open.Err() == nil && l.proven.Load() && !l.spent.Load() && l.busy < l.concurrency()
 }
 
 // tend gives the task work until it leaves: one connection at first, to see whether it listens, and for a one-shot task
 // no other one; as many as it takes for a server task.
 func (l *life) tend() {
 	for pause := shortRest; l.open.Err() == nil; {
+		straying := l.straying() // asked first: whatever is over by now has left its mark in the record
 		switch {
 		case l.spent.Load():
 			l.judge()
 		case l.proven.Load() && l.lifecycle() == deploy.LifecycleServer:
 			l.serve()
+		case straying > 0: // one of them is the first, and it may be a one-shot task
+			l.idle(l.open)
 		case l.offer():
 			pause = shortRest
 		default:
@@ -144,9 +185,8 @@ func (l *life) offer() bool {
 	took := make(chan bool, 1)
 	l.runner.tending.Go(func() {
 		l.runner.slot(l.open, func(e *queue.Event) queue.Result {
-			r, connected := l.attempt(e)
+			r, connected := l.attempt(e, true)
 			if r.Last = r.Last || connected; r.Last {
-				l.spent.Store(connected)
 				took <- connected
 			}
 			return r
@@ -204,7 +244,7 @@ func (l *life) serve() {
 	defer stop()
 	s := slots{run: func(ctx context.Context) {
 		l.runner.slot(ctx, func(e *queue.Event) queue.Result {
-			r, _ := l.attempt(e)
+			r, _ := l.attempt(e, false)
 			if r.Last {
 				stop()
 			}
@@ -212,15 +252,17 @@ func (l *life) serve() {
 		})
 	}}
 	for ctx.Err() == nil && l.lifecycle() == deploy.LifecycleServer {
-		s.resize(ctx, l.concurrency())
+		s.resize(ctx, max(0, l.concurrency()-l.straying()))
 		l.idle(ctx)
 	}
 	stop()
 	s.wait()
-	l.proven.Store(false)
+	if l.open.Err() == nil { // not for want of news
+		l.proven.Store(false)
+	}
 }
 
-// idle returns when the settings of the function have changed, or when ctx ends.
+// idle returns when there is a poke, or when ctx ends.
 func (l *life) idle(ctx context.Context) {
 	select {
 	case <-l.pokes:

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"flag"
 	"sync"
 	"testing"
@@ -38,7 +39,7 @@ func (m *swarmModel) start(r *rapid.T) {
 	if once {
 		limit, task.Lifecycle = 1, deploy.LifecycleOneShot
 	}
-	c := run(m.t, "127.0.0.1:0", replies(time.Duration(rapid.IntRange(0, 4).Draw(r, "ms of work"))*time.Millisecond))
+	c := run(m.t, "127.0.0.1:0", replies(time.Duration(rapid.SampledFrom([]int{0, 1, 2, 4, 30}).Draw(r, "ms of work"))*time.Millisecond))
 	task.Address = c.address()
 	task = m.n.start(task)
 	m.tasks[task.ID] = &modelTask{container: c, task: task, limit: limit, once: once}
@@ -69,10 +70,21 @@ func (m *swarmModel) die(r *rapid.T) {
 	m.n.die(t.task.ID)
 }
 
+// blink loses the engine for a moment.
+func (m *swarmModel) blink(r *rapid.T) {
+	m.n.fail(errors.New("no engine"))
+	m.pause(r)
+	m.n.fail(nil)
+}
+
 func (m *swarmModel) publish(*rapid.T) { m.events = append(m.events, publish(m.t, m.q, "Any")) }
 
 func (m *swarmModel) call(*rapid.T) {
-	m.calling.Go(func() { _ = callBy(m.t, m.q, "Any", 300*time.Millisecond) })
+	m.calling.Go(func() { // none ends before its task is done: the task would have a connection that the worker has not
+		if err := callBy(m.t, m.q, "Any", time.Minute); err != nil {
+			m.t.Error(err)
+		}
+	})
 }
 
 func (m *swarmModel) pause(r *rapid.T) {
@@ -109,11 +121,11 @@ func TestFollow_WhateverTheTasksDoNoneGetsMoreThanItTakes(t *testing.T) {
 		defer stop()
 		m.q = q
 		r.Repeat(map[string]func(*rapid.T){
-			"start": m.start, "leave": m.leave, "die": m.die, "publish": m.publish, "call": m.call, "pause": m.pause, "": m.check,
+			"start": m.start, "leave": m.leave, "die": m.die, "blink": m.blink, "publish": m.publish, "call": m.call, "pause": m.pause, "": m.check,
 		})
-		m.calling.Wait()
 		last := run(t, "127.0.0.1:0", replies(0))
 		m.n.start(deploy.Task{Function: "Any", Address: last.address(), Lifecycle: deploy.LifecycleServer})
+		m.calling.Wait()
 		for _, id := range m.events {
 			endsAtFirst(t, m.q, id)
 		}
