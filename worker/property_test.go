@@ -28,8 +28,7 @@ type modelTask struct {
 	task  deploy.Task
 	limit int64 // connections at a time
 	once  bool
-	left  time.Time
-	had   int64 // connections, when it had been leaving for long enough
+	left  bool
 }
 
 func (m *swarmModel) start(r *rapid.T) {
@@ -48,7 +47,7 @@ func (m *swarmModel) start(r *rapid.T) {
 func (m *swarmModel) pick(r *rapid.T) *modelTask {
 	var ids []string
 	for id, t := range m.tasks {
-		if t.left.IsZero() {
+		if !t.left {
 			ids = append(ids, id)
 		}
 	}
@@ -60,13 +59,13 @@ func (m *swarmModel) pick(r *rapid.T) *modelTask {
 
 func (m *swarmModel) leave(r *rapid.T) {
 	t := m.pick(r)
-	t.left = time.Now()
+	t.left = true
 	m.n.leave(t.task.ID)
 }
 
 func (m *swarmModel) die(r *rapid.T) {
 	t := m.pick(r)
-	t.left = time.Now()
+	t.left = true
 	m.n.die(t.task.ID)
 }
 
@@ -87,12 +86,17 @@ func (m *swarmModel) call(*rapid.T) {
 	})
 }
 
+// calls makes some at a time, and waits for them.
+func (m *swarmModel) calls(count int) {
+	for range count {
+		m.call(nil)
+	}
+	m.calling.Wait()
+}
+
 func (m *swarmModel) pause(r *rapid.T) {
 	<-time.After(time.Duration(rapid.IntRange(1, 30).Draw(r, "ms")) * time.Millisecond)
 }
-
-// newsTime is how long the news of a task that leaves may take in a test.
-const newsTime = 100 * time.Millisecond
 
 func (m *swarmModel) check(r *rapid.T) {
 	for id, t := range m.tasks {
@@ -101,14 +105,6 @@ func (m *swarmModel) check(r *rapid.T) {
 		}
 		if all := t.all.Load(); t.once && all > 1 {
 			r.Fatalf("%s is a one-shot task and had %d connections", id, all)
-		}
-		if t.left.IsZero() || time.Since(t.left) < newsTime {
-			continue
-		}
-		if all := t.all.Load(); t.had == 0 {
-			t.had = all + 1
-		} else if all+1 > t.had {
-			r.Fatalf("%s got a connection after it had left", id)
 		}
 	}
 }
@@ -128,6 +124,18 @@ func TestFollow_WhateverTheTasksDoNoneGetsMoreThanItTakes(t *testing.T) {
 		m.calling.Wait()
 		for _, id := range m.events {
 			endsAtFirst(t, m.q, id)
+		}
+		// Who gives work to the last one has heard of all that left before it came, and nothing runs any more.
+		within(t, "the last task gets work", func() bool { m.calls(8); return last.all.Load() > 0 })
+		had := map[string]int64{}
+		for id, t := range m.tasks {
+			had[id] = t.all.Load()
+		}
+		m.calls(20)
+		for id, t := range m.tasks {
+			if t.left && t.all.Load() > had[id] {
+				r.Fatalf("%s got a connection after it had left", id)
+			}
 		}
 		m.check(r)
 	})
