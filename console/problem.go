@@ -81,7 +81,7 @@ func problemOf(err error) Problem {
 	case errors.As(err, &p):
 		return *p
 	case errors.Is(err, queue.ErrNotFound):
-		return Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "nothing is stored under that id: see GET /api/v1/events and GET /api/v1/dead"}
+		return Problem{Status: http.StatusNotFound, Code: "not_found", Detail: err.Error() + ": see GET /api/v1/events and GET /api/v1/dead"}
 	case errors.Is(err, queue.ErrNoFunction), errors.Is(err, queue.ErrName):
 		return Problem{Status: http.StatusNotFound, Code: "unknown_function", Detail: err.Error() + ": see GET /api/v1/stats"}
 	case errors.Is(err, queue.ErrNoSource):

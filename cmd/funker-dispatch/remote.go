@@ -64,6 +64,10 @@ func refusalOf(resp *http.Response) error {
 	if resp.Header.Get("Content-Type") != console.ProblemType || json.Unmarshal(text, p) != nil {
 		return fmt.Errorf("%s answered %s, which is no answer of a gateway", resp.Request.URL.Host, resp.Status)
 	}
+	if p.Code == "unauthorized" {
+		p.Detail = "the gateway does not know this token: take the one that funker-dispatch token prints on its machine"
+	}
+	p.Detail, _, _ = strings.Cut(p.Detail, ": see GET /") // which helps programs only
 	return p
 }
 

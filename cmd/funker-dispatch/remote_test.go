@@ -173,7 +173,7 @@ func TestURL_SaysWhatIsWrong(t *testing.T) {
 	}{
 		{"stats --url " + g.admin, exitUsage, "--token-file"},
 		{"stats --url " + g.admin + " --token-file " + none, exitFailed, "--token-file"},
-		{"stats --url " + g.admin + " --token-file " + bad, exitFailed, "Authorization: Bearer"},
+		{"stats --url " + g.admin + " --token-file " + bad, exitFailed, "does not know this token"},
 		{"stats --url gateway:3001 --token-file " + good, exitUsage, "https://"},
 		{"stats --url http://192.0.2.1:3001 --token-file " + good, exitUsage, "in the clear"},
 		{"stats --key x --url " + g.admin + " --token-file " + good, exitUsage, "leave one out"},
