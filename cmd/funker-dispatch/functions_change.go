@@ -34,6 +34,20 @@ func (c functionChange) edit(text []byte) ([]byte, error) {
 	return nil, fmt.Errorf("request: there is no %q", c.Do)
 }
 
+// done says how the function is after the change.
+func (c functionChange) done() string {
+	switch r := c.Replicas; {
+	case c.Do == "pause":
+		return c.Function + " is paused: its events wait, its calls are refused"
+	case c.Do == "resume":
+		return c.Function + " is not paused any more: it goes on with what waits"
+	case r.Min == r.Max:
+		return fmt.Sprintf("%s has %d tasks from now on", c.Function, r.Max)
+	default:
+		return fmt.Sprintf("%s has %d to %d tasks from now on", c.Function, r.Min, r.Max)
+	}
+}
+
 // change answers the endpoint funker.function.
 func (k *keeper) change(ctx context.Context, body string) (any, error) {
 	var c functionChange
@@ -90,7 +104,12 @@ func functionChangeCommands(admin *adminFlags) []*cobra.Command {
 		for _, w := range a.Warnings {
 			fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+w)
 		}
-		return printChanges(cmd.OutOrStdout(), a)
+		text := c.done()
+		if len(a.Changes) == 0 {
+			text = "nothing to change"
+		}
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), text)
+		return err
 	}
 	pause := &cobra.Command{
 		Use: "pause FUNCTION", Short: "Run nothing new of a function: its events wait, its calls are refused", Args: takes("FUNCTION"),

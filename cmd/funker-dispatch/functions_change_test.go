@@ -95,7 +95,7 @@ triggers:
 	s.mustApply(text, "added function Count added trigger alexa")
 	s.later("Count")
 	within(t, "the first one has run", func() bool { return ran() == 1 })
-	if got := mustCLI(t, s.local("functions", "pause", "Count")...); strings.Join(strings.Fields(got), " ") != "changed function Count paused" {
+	if got := mustCLI(t, s.local("functions", "pause", "Count")...); got != "Count is paused: its events wait, its calls are refused\n" {
 		t.Errorf("got %q", got)
 	}
 	if got := mustCLI(t, s.local("functions", "pause", "Count")...); got != "nothing to change\n" {
@@ -156,7 +156,7 @@ func TestPause_HoldsAWorkerElsewhere(t *testing.T) {
 	if n, _ := s.waiting("Count"); n != 5 || ran() != 0 {
 		t.Errorf("%d wait, %d have run", n, ran())
 	}
-	if got := mustCLI(t, s.far("functions", "resume", "Count")...); strings.Join(strings.Fields(got), " ") != "changed function Count paused" {
+	if got := mustCLI(t, s.far("functions", "resume", "Count")...); got != "Count is not paused any more: it goes on with what waits\n" {
 		t.Errorf("got %q", got)
 	}
 	within(t, "all have run", func() bool { return ran() == 5 })
