@@ -2,6 +2,7 @@ package console
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -85,6 +86,8 @@ func whyNotEdit(r queue.Record) string {
 		return fmt.Sprintf("The body has %s: a form takes %s at most.", sizeText(len(r.Body)), sizeText(maxShown)) + byCommand
 	case !utf8.Valid(r.Body) || slices.Contains(r.Body, 0):
 		return "The body is no text." + byCommand
+	case slices.Contains(r.Body, '\r') && !json.Valid(r.Body): // between the values of JSON it means nothing
+		return "The body has line ends that a form does not keep." + byCommand
 	}
 	return ""
 }

@@ -103,7 +103,7 @@ func TestEditPage_SaysWhatAFormCannotHold(t *testing.T) {
 	b := a.signedIn(token)
 	for body, want := range map[string]string{
 		"\xff\xfe": "The body is no text.", "a\x00b": "The body is no text.", strings.Repeat("x", maxShown+1): "a form takes 64.0 KiB at most",
-		strings.Repeat("ä", maxShown/2): "</textarea>",
+		strings.Repeat("ä", maxShown/2): "</textarea>", "a\r\nb": "line ends that a form does not keep",
 	} {
 		r, err := a.queue.Publish(t.Context(), &queue.Event{Source: "test", Function: "fetch", Body: []byte(body)})
 		if err != nil {
@@ -123,6 +123,12 @@ func TestEditPage_SaysWhatAFormCannotHold(t *testing.T) {
 		}
 		p.shows(t, "events replay --edited", "/body")
 	}
+	r, err := a.queue.Publish(t.Context(), &queue.Event{Source: "test", Function: "fetch", Body: []byte("{\"n\":\r\n1}")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.event()
+	b.get("/events/"+r.ID+"/edit").shows(t, "</textarea>") // in JSON they mean nothing
 	id := a.publish("fetch")
 	if p := b.post("/events/"+id+"/edit", url.Values{"body": {strings.Repeat("ä", maxShown)}}); p.status != 400 || !strings.Contains(p.text, "64.0 KiB") {
 		t.Errorf("too large: got %d %.200s", p.status, p.text)
