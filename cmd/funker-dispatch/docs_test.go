@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/funker-dispatch/funker-dispatch/console/browsertest"
 	"github.com/funker-dispatch/funker-dispatch/deploy"
 )
 
@@ -169,7 +170,8 @@ func check(args []string) string {
 var variable = regexp.MustCompile(`\bFUNKER_[A-Z_]+`)
 
 func TestDocs_EveryEnvironmentVariableBelongsToAFlag(t *testing.T) {
-	known := []string{"FUNKER_", "FUNKER_EVENTS", "FUNKER_CALLS", "FUNKER_RETRY", "FUNKER_DEAD", "FUNKER_LOG", "FUNKER_ADVISORY"} // the streams
+	known := []string{"FUNKER_", "FUNKER_EVENTS", "FUNKER_CALLS", "FUNKER_RETRY", "FUNKER_DEAD", "FUNKER_LOG", "FUNKER_ADVISORY", // the streams
+		browsertest.Pictures}
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		note := func(f *pflag.Flag) { known = append(known, variableOf(f.Name)) }

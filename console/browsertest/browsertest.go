@@ -27,6 +27,9 @@ const (
 	DesktopHeight = 900
 )
 
+// Pictures is the environment variable with the folder for pictures of pages.
+const Pictures = "FUNKER_SCREENSHOTS"
+
 const (
 	start    = 2 * time.Minute  // beside the tests of other packages, on a new machine
 	patience = 60 * time.Second // for one step
@@ -240,11 +243,11 @@ func (s *Screen) Fits(name string) {
 	s.Picture("phone-" + name)
 }
 
-// Picture keeps a picture of the whole page in the folder of FUNKER_SCREENSHOTS, if that is set. The page must not be
+// Picture keeps a picture of the whole page in the folder that the variable Pictures names, if that is set. The page must not be
 // about to be left: see Leave.
 func (s *Screen) Picture(name string) {
 	s.t.Helper()
-	folder := os.Getenv("FUNKER_SCREENSHOTS")
+	folder := os.Getenv(Pictures)
 	if folder == "" {
 		return
 	}
