@@ -26,7 +26,7 @@ func TestFairness_AFunctionThatHangsDelaysNoOther(t *testing.T) {
 	hang := raw(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c); <-t.Context().Done() })
 	hangs := function("Hangs", hang)
 	hangs.Concurrency = 4
-	q, _ := startWith(t, queue.Options{Durability: queue.DurabilityNone}, function("Quick", quick), hangs) // the disk is not measured
+	q, _ := startWith(t, queue.Options{Durability: queue.DurabilityNone}, withinLimit, function("Quick", quick), hangs) // the disk is not measured
 
 	alone := best(t, q, ran)
 	publishMany(t, q, "Hangs", waitingEvents)

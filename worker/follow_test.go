@@ -51,7 +51,7 @@ func TestFollow_ACallReachesATaskThatStartsAndListensLater(t *testing.T) {
 	n := newNode()
 	q, _ := follow(t, n, deployed("Late", deploy.LifecycleServer, 1))
 	called := make(chan error, 1)
-	go func() { called <- callBy(t, q, "Late", 10*time.Second) }()
+	go func() { called <- callBy(t, q, "Late", time.Minute) }()
 	id := publish(t, q, "Late")
 	address := free(t)
 	n.start(deploy.Task{Function: "Late", Address: address})
@@ -70,7 +70,7 @@ func TestFollow_ATaskThatLeavesGetsNoNewConnection(t *testing.T) {
 		c := run(t, "127.0.0.1:0", replies(0))
 		task := n.start(deploy.Task{Function: "Rolls", Address: c.address()})
 		for range 3 {
-			if err := callBy(t, q, "Rolls", 5*time.Second); err != nil {
+			if err := callBy(t, q, "Rolls", time.Minute); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -91,7 +91,7 @@ func TestFollow_WorkOfATaskThatDiesBeforeItListensGoesToAnother(t *testing.T) {
 	dead := n.start(deploy.Task{Function: "Dies", Address: free(t)})
 	ids := []string{publish(t, q, "Dies"), publish(t, q, "Dies")}
 	called := make(chan error, 1)
-	go func() { called <- callBy(t, q, "Dies", 10*time.Second) }()
+	go func() { called <- callBy(t, q, "Dies", time.Minute) }()
 	<-time.After(50 * time.Millisecond)
 	n.die(dead.ID)
 	n.start(deploy.Task{Function: "Dies", Address: run(t, "127.0.0.1:0", replies(0)).address()})
@@ -109,7 +109,7 @@ func TestFollow_ATaskThatNeverListensHoldsUpNobody(t *testing.T) {
 	n.start(deploy.Task{Function: "Half", Address: free(t)})
 	n.start(deploy.Task{Function: "Half", Address: run(t, "127.0.0.1:0", replies(0)).address()})
 	for range 50 {
-		if err := callBy(t, q, "Half", 5*time.Second); err != nil {
+		if err := callBy(t, q, "Half", time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		endsAtFirst(t, q, publish(t, q, "Half"))
@@ -125,7 +125,7 @@ func TestFollow_NoTaskGetsMoreConnectionsThanItTakes(t *testing.T) {
 	var calls sync.WaitGroup
 	for range 60 {
 		calls.Go(func() {
-			if err := callBy(t, q, "Narrow", 10*time.Second); err != nil {
+			if err := callBy(t, q, "Narrow", time.Minute); err != nil {
 				t.Error(err)
 			}
 		})
@@ -144,7 +144,7 @@ func TestFollow_AFunctionThatNoManifestNamesIsFoundByItsTasks(t *testing.T) {
 	}
 	n.start(deploy.Task{Function: "Found", Address: run(t, "127.0.0.1:0", replies(0)).address()})
 	within(t, "the function is present", func() bool { return q.Present("Found") })
-	if err := callBy(t, q, "Found", 5*time.Second); err != nil {
+	if err := callBy(t, q, "Found", time.Minute); err != nil {
 		t.Error(err)
 	}
 	within(t, "the gateway knows of its slot", func() bool {
@@ -160,14 +160,14 @@ func TestFollow_WithoutNewsOfTheTasksWorkWaits(t *testing.T) {
 	q, _ := follow(t, n, deployed("Blind", deploy.LifecycleServer, 1))
 	c := run(t, "127.0.0.1:0", replies(0))
 	n.start(deploy.Task{Function: "Blind", Address: c.address()})
-	if err := callBy(t, q, "Blind", 5*time.Second); err != nil {
+	if err := callBy(t, q, "Blind", time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	untilTasks(t, q, 1)
 	n.fail(errors.New("no engine"))
 	untilTasks(t, q, 0)
 	called := make(chan error, 1)
-	go func() { called <- callBy(t, q, "Blind", 10*time.Second) }()
+	go func() { called <- callBy(t, q, "Blind", time.Minute) }()
 	select {
 	case err := <-called:
 		t.Errorf("ended although the tasks are not known: %v", err)
@@ -185,7 +185,7 @@ func TestFollow_TheManifestMayChange(t *testing.T) {
 	q, catalog := follow(t, n, first)
 	one := run(t, "127.0.0.1:0", replies(20*time.Millisecond))
 	n.start(deploy.Task{Function: "First", Address: one.address()})
-	if err := callBy(t, q, "First", 5*time.Second); err != nil {
+	if err := callBy(t, q, "First", time.Minute); err != nil {
 		t.Fatal(err)
 	}
 
@@ -193,12 +193,12 @@ func TestFollow_TheManifestMayChange(t *testing.T) {
 	wider := deployed("First", deploy.LifecycleServer, 4)
 	second := function("Second", run(t, "127.0.0.1:0", replies(0)).address())
 	catalog.Set(&deploy.Manifest{Functions: []*deploy.Function{wider, second}})
-	within(t, "the new function is called", func() bool { return callBy(t, q, "Second", time.Second) == nil })
+	within(t, "the new function is called", func() bool { return callBy(t, q, "Second", time.Minute) == nil })
 	within(t, "the task gets four connections at a time", func() bool {
 		var calls sync.WaitGroup
 		for range 8 {
 			calls.Go(func() {
-				if err := callBy(t, q, "First", 5*time.Second); err != nil {
+				if err := callBy(t, q, "First", time.Minute); err != nil {
 					t.Error(err)
 				}
 			})
@@ -208,7 +208,7 @@ func TestFollow_TheManifestMayChange(t *testing.T) {
 	})
 
 	slow := make(chan error, 1)
-	go func() { slow <- callBy(t, q, "First", 5*time.Second) }()
+	go func() { slow <- callBy(t, q, "First", time.Minute) }()
 	within(t, "the call runs", func() bool { return one.now.Load() == 1 })
 	catalog.Set(&deploy.Manifest{Functions: []*deploy.Function{wider}})
 	within(t, "the function is gone", func() bool { return !q.Present("Second") })
@@ -227,7 +227,7 @@ func TestFollow_AddressesMayChangeWhileACallRuns(t *testing.T) {
 	q, catalog := follow(t, newNode(), function("Moves", old.address()))
 	within(t, "the function is present", func() bool { return q.Present("Moves") })
 	called := make(chan error, 1)
-	go func() { called <- callBy(t, q, "Moves", 10*time.Second) }()
+	go func() { called <- callBy(t, q, "Moves", time.Minute) }()
 	<-begun
 	next := run(t, "127.0.0.1:0", replies(0))
 	catalog.Set(&deploy.Manifest{Functions: []*deploy.Function{function("Moves", next.address(), free(t))}})

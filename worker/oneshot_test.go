@@ -87,24 +87,21 @@ func burst(t *testing.T, lifecycle deploy.Lifecycle) (crowded, lingered int64) {
 }
 
 func TestOneShot_TheNextCallIsAnsweredAsSoonAsTheNextTaskListens(t *testing.T) {
-	const boot, exit, rounds, calls = 20 * time.Millisecond, 10 * time.Millisecond, 8, 5
+	const boot, exit, calls = 20 * time.Millisecond, 10 * time.Millisecond, 5
 	n := newNode()
 	q, _ := follow(t, n, deployed("Once", deploy.LifecycleOneShot, 1))
 	(&replica{n: n, task: deploy.Task{Function: "Once"}, bootTime: boot, exitTime: exit}).keep(t)
-	added := time.Hour
-	for range rounds { // the best of them: whatever else the machine does can only add
+	within(t, "the worker adds next to nothing to a restart", func() bool { // whatever else the machine does can only add
 		begin := time.Now()
 		for range calls {
-			if err := callBy(t, q, "Once", 10*time.Second); err != nil {
+			if err := callBy(t, q, "Once", time.Minute); err != nil {
 				t.Fatal(err)
 			}
 		}
-		added = min(added, time.Since(begin)/calls-boot-exit)
-	}
-	t.Logf("the worker adds %s to each restart", added)
-	if added > 10*time.Millisecond {
-		t.Errorf("the worker adds %s to each restart", added)
-	}
+		added := time.Since(begin)/calls - boot - exit
+		t.Logf("the worker adds %s to each restart", added)
+		return added <= 10*time.Millisecond
+	})
 }
 
 func TestOneShot_TheFirstReplyOfATaskDoesNotWaitForTheVerdict(t *testing.T) {
@@ -119,7 +116,7 @@ func TestOneShot_TheFirstReplyOfATaskDoesNotWaitForTheVerdict(t *testing.T) {
 	for _, name := range names { // the best of them: whatever else the machine does can only add
 		n.start(deploy.Task{Function: name, Address: run(t, "127.0.0.1:0", replies(0)).address(), Image: name})
 		begin := time.Now()
-		if err := callBy(t, q, name, 10*time.Second); err != nil {
+		if err := callBy(t, q, name, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		took = min(took, time.Since(begin))
@@ -134,14 +131,14 @@ func TestOneShot_ATaskThatLivesOnIsAServer(t *testing.T) {
 	q, _ := follow(t, n, deployed("Lives", deploy.LifecycleAuto, 3))
 	c := run(t, "127.0.0.1:0", replies(5*time.Millisecond))
 	n.start(deploy.Task{Function: "Lives", Address: c.address(), Image: "server"})
-	if err := callBy(t, q, "Lives", 5*time.Second); err != nil {
+	if err := callBy(t, q, "Lives", time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	within(t, "three connections at a time", func() bool {
 		var calls sync.WaitGroup
 		for range 6 {
 			calls.Go(func() {
-				if err := callBy(t, q, "Lives", 5*time.Second); err != nil {
+				if err := callBy(t, q, "Lives", time.Minute); err != nil {
 					t.Error(err)
 				}
 			})
@@ -152,7 +149,7 @@ func TestOneShot_ATaskThatLivesOnIsAServer(t *testing.T) {
 	other := run(t, "127.0.0.1:0", replies(0))
 	n.start(deploy.Task{Function: "Lives", Address: other.address(), Image: "server"})
 	within(t, "another task of the image is used", func() bool {
-		if err := callBy(t, q, "Lives", 5*time.Second); err != nil {
+		if err := callBy(t, q, "Lives", time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		return other.all.Load() > 1
@@ -164,7 +161,7 @@ func TestOneShot_ATaskThatWasTakenForOneIsAServerWhenItLivesOn(t *testing.T) {
 	q, _ := follow(t, n, deployed("Odd", deploy.LifecycleAuto, 1))
 	first := run(t, "127.0.0.1:0", replies(0))
 	crashes := n.start(deploy.Task{Function: "Odd", Address: first.address(), Image: "odd"})
-	if err := callBy(t, q, "Odd", 5*time.Second); err != nil {
+	if err := callBy(t, q, "Odd", time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	n.die(crashes.ID) // so soon after its reply that it passes for a one-shot task
@@ -172,7 +169,7 @@ func TestOneShot_ATaskThatWasTakenForOneIsAServerWhenItLivesOn(t *testing.T) {
 	n.start(deploy.Task{Function: "Odd", Address: second.address(), Image: "odd"})
 	begin := time.Now()
 	for range 2 {
-		if err := callBy(t, q, "Odd", outliveTime+5*time.Second); err != nil {
+		if err := callBy(t, q, "Odd", time.Minute); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -181,7 +178,7 @@ func TestOneShot_ATaskThatWasTakenForOneIsAServerWhenItLivesOn(t *testing.T) {
 	}
 	begin = time.Now()
 	for range 5 {
-		if err := callBy(t, q, "Odd", 5*time.Second); err != nil {
+		if err := callBy(t, q, "Odd", time.Minute); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -194,7 +191,7 @@ func TestOneShot_ANewImageIsJudgedAnew(t *testing.T) {
 	n := newNode()
 	q, _ := follow(t, n, deployed("New", deploy.LifecycleAuto, 2))
 	(&replica{n: n, task: deploy.Task{Function: "New", Image: "old", Lifecycle: deploy.LifecycleOneShot}}).keep(t)
-	if err := callBy(t, q, "New", 5*time.Second); err != nil {
+	if err := callBy(t, q, "New", time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	c := run(t, "127.0.0.1:0", replies(5*time.Millisecond))
@@ -202,7 +199,7 @@ func TestOneShot_ANewImageIsJudgedAnew(t *testing.T) {
 	within(t, "the new image gets two connections at a time", func() bool {
 		var calls sync.WaitGroup
 		for range 8 {
-			calls.Go(func() { _ = callBy(t, q, "New", 5*time.Second) })
+			calls.Go(func() { _ = callBy(t, q, "New", time.Minute) })
 		}
 		calls.Wait()
 		return c.most.Load() == 2

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/funker-dispatch/funker-dispatch/deploy"
+	"github.com/funker-dispatch/funker-dispatch/funker"
 	"github.com/funker-dispatch/funker-dispatch/queue"
 )
 
@@ -86,7 +87,7 @@ func neighbours(t *testing.T) (caller *namespace, address string) {
 	callee.do(func() { c = run(t, "10.99.0.2:9999", replies(0)) })
 	within(t, "the cable works", func() (refused bool) { // a refused connection leaves no port behind
 		caller.do(func() {
-			_, err := (&net.Dialer{Timeout: 100 * time.Millisecond}).DialContext(t.Context(), "tcp", "10.99.0.2:1")
+			_, err := (&net.Dialer{Timeout: time.Second}).DialContext(t.Context(), "tcp", "10.99.0.2:1")
 			refused = errors.Is(err, unix.ECONNREFUSED)
 		})
 		return refused
@@ -96,9 +97,11 @@ func neighbours(t *testing.T) (caller *namespace, address string) {
 
 // calls makes calls one after the other, as a slot does, and counts what came of them.
 func (n *namespace) calls(count int, address string) map[string]int {
-	w := New(Options{Catalog: deploy.NewCatalog(nil), Log: testLog(), Payload: func(e *queue.Event, _ *deploy.Function) ([]byte, error) { return e.Body, nil }})
+	client := funker.Client{DialTimeout: withinLimit} // a busy machine is no fault
+	w := New(Options{Catalog: deploy.NewCatalog(nil), Client: client, Log: testLog(), Payload: func(e *queue.Event, _ *deploy.Function) ([]byte, error) { return e.Body, nil }})
 	pool, codes := newTasks(w.Lookup), map[string]int{}
 	fn := function("Near", address)
+	fn.Timeout = withinLimit
 	n.do(func() {
 		for range count {
 			r := w.share(context.Background(), fn, pool, &queue.Event{Function: "Near", Body: []byte("1")})
