@@ -51,7 +51,7 @@ func stored(t *testing.T, q *Queue, stream string) []*jetstream.RawStreamMsg {
 // settledAll waits until nothing of a function is left to do, and the log says so.
 func settledAll(t *testing.T, q *Queue, function string) {
 	t.Helper()
-	within(t, 20*time.Second, "nothing is left to do", func() bool {
+	within(t, time.Minute, "nothing is left to do", func() bool {
 		return acknowledged(t, q, streamEvents, function, eventSubject("*", function)) &&
 			last(t, q, streamRetry, retrySubject(function, "*")) == 0 &&
 			acknowledged(t, q, streamRetry, function, redoSubject(function))
