@@ -54,3 +54,23 @@ func TestDocs_CommandsOfTheManifestAndTheStreamRun(t *testing.T) {
 		t.Errorf("a gateway that stops does not end the stream: %v", err)
 	}
 }
+
+func TestDocs_CommandsThatTestAndCallRun(t *testing.T) {
+	w := &workshop{t: t, runs: map[string]int{}}
+	s := serveStored(t)
+	w.gatewayUnderTest = s.gatewayUnderTest
+	secret := write(t, s.dir, "hook", "s3cret")
+	if code, _, stderr := s.apply(fmt.Sprintf("functions: {CommitCount: {addresses: [%q]}}\ntriggers: [{github: acme, secret-file: %s, function: CommitCount}]\n",
+		w.start("CommitCount"), secret)); code != exitOK {
+		t.Fatal(stderr)
+	}
+	for text, want := range map[string]string{"/samples": `"status":202`, "/CommitCount/call": `{"id":"01`} {
+		if out, err := apiScript(t, s.gatewayUnderTest, text).CombinedOutput(); err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("%s: %v\n%s", text, err, out)
+		}
+	}
+	w.ranOften("CommitCount", 3)
+	if code := s.stop(); code != exitOK {
+		t.Errorf("exit code %d: %s", code, s.log)
+	}
+}

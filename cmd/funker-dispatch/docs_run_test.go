@@ -20,8 +20,9 @@ import (
 var (
 	// lookingCommand finds the commands that look at what is stored and run it again, ours and those of others.
 	lookingCommand = regexp.MustCompile(`^(funker-dispatch (events|dead|stats)\b|nats (req|stream) |curl .*/api/v1/)`)
-	// runApart have tests of their own: TestDocs_CommandsOfTheManifestAndTheStreamRun, TestDocs_CommandsThatChangeFunctionsRun.
-	runApart  = regexp.MustCompile(`/api/v1/(manifest|stream|functions/)`)
+	// runApart have tests of their own: TestDocs_CommandsOfTheManifestAndTheStreamRun, TestDocs_CommandsThatChangeFunctionsRun,
+	// TestDocs_CommandsThatTestAndCallRun.
+	runApart  = regexp.MustCompile(`/api/v1/(manifest|stream|functions/|triggers/)`)
 	aboutDead = regexp.MustCompile(`funker-dispatch dead|FUNKER_DEAD|funker\.dead|/api/v1/dead`)
 
 	documentedID    = regexp.MustCompile(`\b01[0-9A-Z]{24}\b`)
@@ -59,6 +60,8 @@ func (r reader) die() (id, sequence string) {
 	return id, sequence
 }
 
+var bodyFile = regexp.MustCompile(`@\w+\.json`)
+
 // try runs a command, on an event of its own.
 func (r reader) try(line string) {
 	r.t.Helper()
@@ -68,6 +71,7 @@ func (r reader) try(line string) {
 	} else if documentedID.MatchString(line) {
 		line = documentedID.ReplaceAllLiteralString(line, r.send("CommitCount", `{"n":1}`))
 	}
+	line = bodyFile.ReplaceAllStringFunc(line, func(name string) string { return "@" + write(r.t, r.t.TempDir(), name[1:], `{"n":3}`) })
 	switch args, ours := strings.CutPrefix(line, "funker-dispatch "); {
 	case ours && strings.HasSuffix(args, "tail"):
 		r.tryTail(strings.Fields(args))
