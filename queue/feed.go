@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,7 +87,7 @@ func (q *Queue) Feed(function string, r Retry) (*Feed, error) {
 		f.Close()
 		return nil, err
 	}
-	f.wait.Store(int64(DefaultAckWait))
+	f.wait.Store(int64(cmp.Or(q.ackWait, MinAckWait))) // a worker elsewhere is careful until the server has said more
 	f.wg.Go(func() { f.recheck(running, token) })
 	q.feeds.Store(function, f)
 	return f, nil
