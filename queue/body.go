@@ -93,8 +93,12 @@ func (q *Queue) storeBody(ctx context.Context, e *Event) error {
 
 func (q *Queue) storeObject(ctx context.Context, e *Event) error {
 	e.claim = &claim{object: NewID(), size: len(e.Body), sum: sha256.Sum256(e.Body)}
+	n := 0
 	for chunk := range slices.Chunk(e.Body, chunkSize) {
-		if _, err := q.js.PublishMsg(ctx, &nats.Msg{Subject: chunkSubject(e.claim.object), Data: chunk}); err != nil {
+		n++
+		m := &nats.Msg{Subject: chunkSubject(e.claim.object), Data: chunk, Header: nats.Header{headerMsgID: {e.claim.object + "." + strconv.Itoa(n)}}}
+		_, err := q.sendToLeader(ctx, func(ctx context.Context) (*jetstream.PubAck, error) { return q.js.PublishMsg(ctx, m) })
+		if err != nil {
 			q.dropBody(ctx, e)
 			return failed(err, "store body")
 		}
@@ -190,7 +194,7 @@ func (q *Queue) chunk(ctx context.Context, object string, from uint64) (data []b
 	ctx, cancel := context.WithTimeout(ctx, publishLimit)
 	defer cancel()
 	request := fmt.Appendf(nil, `{"seq":%d,"next_by_subj":%q}`, from, chunkSubject(object))
-	m, err := q.nc.RequestWithContext(ctx, readBodies, request)
+	m, err := q.get(ctx, streamBodies, request)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w: read body %s: %w", ErrUnavailable, object, err)
 	}

@@ -85,7 +85,9 @@ func (q *Queue) call(ctx context.Context, e *Event) ([]byte, error) {
 		return body, err
 	}
 	if e.Patient && q.arrived != nil {
-		q.arrived(e.Function)
+		if err := q.announceCall(e.Function); err != nil {
+			return nil, err
+		}
 	}
 	if !e.Patient && !q.Present(e.Function) {
 		return nil, q.refuse(e, subject, CodeNoWorker)
@@ -95,10 +97,29 @@ func (q *Queue) call(ctx context.Context, e *Event) ([]byte, error) {
 	msg := encode(e, subject)
 	msg.Header[headerReplyTo] = []string{inbox}
 	msg.Reply = inbox // for the acknowledgement of the record
-	if err := q.nc.PublishMsg(msg); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := q.recordCall(msg); err != nil {
+		return nil, err
 	}
-	return q.await(ctx, e, w, subject)
+	return q.await(ctx, e, w, msg)
+}
+
+// announceCall tells whoever looks after the services, here or at another gateway, that a call waits for a task.
+func (q *Queue) announceCall(function string) error {
+	if !q.clustered() {
+		q.arrived(function)
+		return nil
+	}
+	if err := q.nc.Publish(wakeSubject("calls", tokenOr(function)), nil); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+func (q *Queue) recordCall(msg *nats.Msg) error {
+	if err := q.nc.PublishMsg(msg); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
 }
 
 func earliest(ctx context.Context, deadline time.Time) time.Time {
@@ -114,12 +135,19 @@ func earliest(ctx context.Context, deadline time.Time) time.Time {
 
 // await waits for the reply. When it takes its time, it asks once whether there is a worker. Shortly before the deadline
 // it takes back a call that no worker was given.
-func (q *Queue) await(ctx context.Context, e *Event, w *caller, subject string) ([]byte, error) {
+// While the stream of calls has no leader, it records the call again and again.
+func (q *Queue) await(ctx context.Context, e *Event, w *caller, msg *nats.Msg) ([]byte, error) {
+	subject := msg.Subject
 	timer := time.NewTimer(presencePatience)
 	defer timer.Stop()
 	for step := 0; ; step++ {
 		select {
 		case r := <-w.reply:
+			if errors.Is(r.err, errNotRecorded) && q.clustered() && time.Until(e.Deadline) > restTime {
+				time.AfterFunc(restTime/2, func() { w.again(q.recordCall(msg)) })
+				step--
+				continue
+			}
 			q.presence.seen(e.Function)
 			return r.body, r.err
 		case <-ctx.Done():
@@ -276,6 +304,20 @@ type reply struct {
 	err  error
 }
 
+// errNotRecorded means that no server took a call: it cannot run.
+var errNotRecorded = fmt.Errorf("%w: the call was not recorded", ErrUnavailable)
+
+// again ends the waiting when a call could not be sent once more.
+func (w *caller) again(err error) {
+	if err == nil {
+		return
+	}
+	select {
+	case w.reply <- reply{err: err}:
+	default: // there is one
+	}
+}
+
 func (c *callers) listen(nc *nats.Conn) error {
 	c.prefix = nc.NewInbox() + "."
 	c.waiting = make(map[string]*caller)
@@ -315,7 +357,7 @@ func (c *callers) receive(m *nats.Msg) {
 			return
 		}
 	case m.Header.Get("Status") != "":
-		r.err = fmt.Errorf("%w: the call was not recorded", ErrUnavailable)
+		r.err = errNotRecorded
 	case m.Header.Get(headerCode) != "":
 		r = reply{err: &CallError{m.Header.Get(headerCode), m.Header.Get(headerError)}}
 	}

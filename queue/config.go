@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -45,22 +46,29 @@ func configStream() jetstream.StreamConfig {
 // ID names the store of a gateway. It is made at the first start, and is in its backups too: whatever a gateway has made
 // elsewhere and marked with it stays its own.
 func (q *Queue) ID(ctx context.Context) (string, error) {
-	kv, err := q.js.KeyValue(ctx, configBucket)
+	var kv jetstream.KeyValue
+	err := q.persist(ctx, func(ctx context.Context) (err error) { kv, err = q.js.KeyValue(ctx, configBucket); return err })
 	if err != nil {
 		return "", fmt.Errorf("open configuration: %w", err)
 	}
-	entry, err := kv.Get(ctx, idKey)
-	if err == nil {
-		return string(entry.Value()), nil
+	for {
+		entry, err := kv.Get(ctx, idKey)
+		if err == nil {
+			return string(entry.Value()), nil
+		}
+		if !errors.Is(err, jetstream.ErrKeyNotFound) {
+			return "", fmt.Errorf("read the id of the store: %w", err)
+		}
+		id := NewID()
+		_, err = kv.Create(ctx, idKey, []byte(id))
+		switch {
+		case errors.Is(err, jetstream.ErrKeyExists): // another gateway of the cluster was faster
+		case err != nil:
+			return "", fmt.Errorf("store the id of the store: %w", err)
+		default:
+			return id, q.flush(ctx, "")
+		}
 	}
-	if !errors.Is(err, jetstream.ErrKeyNotFound) {
-		return "", fmt.Errorf("read the id of the store: %w", err)
-	}
-	id := NewID()
-	if _, err := kv.Create(ctx, idKey, []byte(id)); err != nil {
-		return "", fmt.Errorf("store the id of the store: %w", err)
-	}
-	return id, q.flush(ctx, "")
 }
 
 // ErrConflict means that somebody else has stored another configuration meanwhile.
@@ -78,7 +86,7 @@ type Config struct {
 func (q *Queue) Config(ctx context.Context) (Config, error) {
 	ctx, cancel := context.WithTimeout(ctx, readPatience)
 	defer cancel()
-	m, err := q.request(ctx, "$JS.API.DIRECT.GET."+streamConfig, []byte(`{"last_by_subj":"`+configSubject(configKey)+`"}`))
+	m, err := q.getNewest(ctx, streamConfig, []byte(`{"last_by_subj":"`+configSubject(configKey)+`"}`))
 	if err != nil {
 		return Config{}, failed(err, "read configuration")
 	}
@@ -111,14 +119,22 @@ func (q *Queue) PutConfig(ctx context.Context, text []byte, after uint64) (revis
 	ack, err := q.store(ctx, &nats.Msg{Subject: configSubject(configKey), Data: text, Header: nats.Header{
 		headerSum: {hex.EncodeToString(sum[:])}, headerExpected: {strconv.FormatUint(after, 10)},
 	}})
-	var api *jetstream.APIError
-	if errors.As(err, &api) && api.ErrorCode == codeWrongSequence {
-		return 0, ErrConflict
+	if wrongSequence(err) {
+		return q.conflict(ctx, text)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("store configuration: %w", err)
 	}
 	return ack.Sequence, nil
+}
+
+// conflict tells whether a configuration that could not be stored is stored already: in a cluster the confirmation may have
+// been lost, and the second try refused.
+func (q *Queue) conflict(ctx context.Context, text []byte) (revision uint64, err error) {
+	if c, err := q.Config(ctx); q.clustered() && err == nil && bytes.Equal(c.Text, text) {
+		return c.Revision, nil
+	}
+	return 0, ErrConflict
 }
 
 // WatchConfig calls changed at once and after every change of the configuration, until ctx is cancelled.

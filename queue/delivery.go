@@ -218,9 +218,10 @@ func (d *delivery) standing(ctx context.Context) Outcome {
 
 // doubtful reports whether the event may have run before: it was delivered before, or is a copy. A gateway that was
 // killed forgets the deliveries and acknowledgements of the last fraction of a second, so all that may have been stored
-// before the connection was made is in doubt.
+// before the connection was made is in doubt; so is what was stored before a consumer got another leader.
 func (d *delivery) doubtful() bool {
-	return !d.call && (d.meta.NumDelivered > 1 || d.event.Root != "" || !d.slot.feed.q.joinedBefore(d.meta))
+	f := d.slot.feed
+	return !d.call && (d.meta.NumDelivered > 1 || d.event.Root != "" || !f.q.joinedBefore(d.meta) || !f.unmoved(d.meta))
 }
 
 func (d *delivery) age() time.Duration { return d.event.age(d.meta.Timestamp) }
@@ -253,16 +254,18 @@ func (d *delivery) settleEvent(ctx context.Context, r Result) {
 	case r.Outcome == outcomeMoved:
 		d.drop(ctx)
 	case r.Outcome == OutcomeOK:
-		q.logOutcome(line{event: d.event, result: r, outcome: OutcomeOK, root: d.root})
-		d.acknowledgeEvent(ctx)
+		if d.record(ctx, line{event: d.event, result: r, outcome: OutcomeOK, root: d.root}) {
+			d.acknowledgeEvent(ctx)
+		}
 	case r.Outcome == OutcomeNotStarted:
 		if r.Reset {
 			d.event.Resets++
 		}
 		d.handBack(ctx)
 	case r.Outcome == OutcomeInterrupted:
-		q.logOutcome(line{event: d.event, result: r, outcome: OutcomeInterrupted, root: d.root})
-		d.handBack(ctx)
+		if d.record(ctx, line{event: d.event, result: r, outcome: OutcomeInterrupted, root: d.root}) {
+			d.handBack(ctx)
+		}
 	default:
 		d.fail(ctx, r)
 	}
@@ -277,6 +280,32 @@ func (d *delivery) drop(ctx context.Context) {
 		return
 	}
 	d.acknowledge(ctx)
+}
+
+// record logs what came of an attempt, before the event is acknowledged. One server takes both in that order. The servers
+// of a cluster do not: there it waits until the line is stored, for as long as it takes. It gives up when the worker stops,
+// or when another worker has the event; then the event runs again.
+func (d *delivery) record(ctx context.Context, l line) bool {
+	q := d.slot.feed.q
+	if !q.clustered() {
+		q.logOutcome(l)
+		return true
+	}
+	m := l.message()
+	m.Header[headerMsgID] = []string{NewID()}
+	for warned := false; ; warned = true {
+		_, err := q.store(context.WithoutCancel(ctx), m)
+		if err == nil {
+			return true
+		}
+		if !warned {
+			q.logOf(d.event).Warn("outcome cannot be logged: trying again", "error", err)
+		}
+		if d.slot.pause(ctx, restTime); ctx.Err() != nil || d.lost() {
+			q.logOf(d.event).Warn("event runs again: its outcome is not logged", "function", d.event.Function)
+			return false
+		}
+	}
 }
 
 // logLate notes a run whose result does not count.

@@ -120,6 +120,7 @@ type disk struct {
 	account *server.Account
 	coming  atomic.Int64 // bytes that were admitted and are being stored
 	refused bool         // whether the log says so
+	shared  bool         // the account is that of a cluster: how much it may store is no matter of this disk
 }
 
 // watch looks how much is free, and says how much the server may store until it looks again.
@@ -136,6 +137,9 @@ func (d *disk) watch() (space, error) {
 		} else {
 			d.log.Info("the disk has room again: events are accepted", at...)
 		}
+	}
+	if d.shared {
+		return s, nil
 	}
 	return s, d.limit(s.free - s.reserve()/2)
 }

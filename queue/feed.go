@@ -45,6 +45,7 @@ type Feed struct {
 	wake   [lanes]chan struct{} // each token is worth one look at the lane; calls need none
 	slow   [lanes]atomic.Bool   // whether looks at the lane have to last longer
 	idle   chan *slot           // a slot that has nothing to do waits here for a caller of this process
+	moved  atomic.Int64         // when a consumer of the function last got another leader, unix nanoseconds
 	until  atomic.Int64         // no replays or events before this time, unix nanoseconds
 	halted atomic.Bool          // see SetPaused
 	subs   []*nats.Subscription
@@ -83,6 +84,9 @@ func (q *Queue) Feed(function string, r Retry) (*Feed, error) {
 	if err == nil {
 		err = f.subscribe(wakeSubject("redo", token), func(*nats.Msg) { f.raise(laneRedo) })
 	}
+	if err == nil {
+		err = f.subscribe(leaderAdvisory(token), func(*nats.Msg) { f.moved.Store(time.Now().UnixNano()) })
+	}
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -97,6 +101,19 @@ func (q *Queue) Feed(function string, r Retry) (*Feed, error) {
 func (f *Feed) SetRetry(r Retry) {
 	r = r.withDefaults()
 	f.retry.Store(&r)
+}
+
+// leaderAdvisory is where the servers of a cluster say that a consumer of a function has another leader. It is said before
+// the leader gives anything out.
+func leaderAdvisory(token string) string {
+	return "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.*." + consumerName(token)
+}
+
+// unmoved reports whether a message was stored after the consumers of the function had their leaders. A new leader may
+// not know what the one before it gave out last, nor what was acknowledged.
+func (f *Feed) unmoved(m *nats.MsgMetadata) bool {
+	moved := f.moved.Load()
+	return moved == 0 || time.Unix(0, moved).Add(clockSkew).Before(m.Timestamp)
 }
 
 func (f *Feed) subscribe(subject string, handle nats.MsgHandler) error {

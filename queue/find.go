@@ -99,7 +99,7 @@ func (q *Queue) message(ctx context.Context, stream string, seq uint64) (*jetstr
 	request := fmt.Appendf(nil, `{"seq":%d}`, seq)
 	ctx, cancel := context.WithTimeout(ctx, readPatience)
 	defer cancel()
-	m, err := q.request(ctx, "$JS.API.DIRECT.GET."+stream, request)
+	m, err := q.get(ctx, stream, request)
 	switch {
 	case unavailable(err):
 		return nil, fmt.Errorf("%w: read %s/%d: %w", ErrUnavailable, stream, seq, err)

@@ -23,7 +23,7 @@ const (
 
 // ours are the names that a data folder may have before its format is written down: those that the program makes, and
 // the one that a new file system has. A file that is not written to its end has ".new" behind its name.
-var ours = []string{lockFile, AdminKey, WorkerKey, "admin.token", "read.token", streamsDir, formatFile, "lost+found"}
+var ours = []string{lockFile, AdminKey, WorkerKey, "admin.token", "read.token", streamsDir, formatFile, clusterFile, "lost+found"}
 
 // checkFolder refuses a folder that another program uses, or that a later version of this one has changed. Folders
 // from before the format was written down are recognised by what they hold.
@@ -76,6 +76,15 @@ func writeFormat(dir string) error {
 	}
 	syncAbove(dir, syncPath)
 	return nil
+}
+
+// KeepFile is WriteFile for a file of the data folder which may be there already as it should be.
+func KeepFile(dir, name, text string) error {
+	file := filepath.Join(dir, name)
+	if have, err := os.ReadFile(file); err == nil && string(have) == text {
+		return nil
+	}
+	return WriteFile(file, text)
 }
 
 // WriteFile makes or replaces a small file of the data folder, for its owner only. The file is on disk when it returns

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // What a gateway does by itself, so that nothing that was accepted is lost and the store never fills:
@@ -47,11 +48,12 @@ type housekeeper struct {
 func (q *Queue) keepHouse(ctx context.Context, o Options, s space) error {
 	h := &housekeeper{q: q, started: time.Now(), absent: map[string]time.Time{}, failed: make(chan error, 1)}
 	h.history.q, h.history.events, h.history.store = q, uint64(o.MaxEvents), uint64(s.store())
-	h.disk = &disk{dir: o.Dir, log: o.Log, account: q.server.GlobalAccount()}
+	h.disk = &disk{dir: o.Dir, log: o.Log, account: q.server.GlobalAccount(), shared: o.Cluster != nil}
 	if _, err := h.disk.watch(); err != nil {
 		return err
 	}
-	crashed, err := q.watchCrashed(ctx)
+	var crashed jetstream.Consumer
+	err := q.persist(ctx, func(ctx context.Context) (err error) { crashed, err = q.watchCrashed(ctx); return err })
 	if err != nil {
 		return err
 	}
@@ -59,10 +61,12 @@ func (q *Queue) keepHouse(ctx context.Context, o Options, s space) error {
 	running, stop := context.WithCancel(context.Background())
 	h.stop = stop
 	h.wg.Go(func() { every(running, watchEvery, h.watch) })
-	h.wg.Go(func() { every(running, trimEvery, h.trim) })
-	h.wg.Go(func() { every(running, expireEvery, h.expire) })
-	h.wg.Go(func() { every(running, expireEvery, h.rescue) })
-	h.wg.Go(func() { every(running, sweepEvery, func(ctx context.Context) { h.complain(ctx, q.sweepBodies(ctx)) }) })
+	h.wg.Go(func() { every(running, trimEvery, h.leading(h.trim)) })
+	h.wg.Go(func() { every(running, expireEvery, h.leading(h.expire)) })
+	h.wg.Go(func() { every(running, expireEvery, h.leading(h.rescue)) })
+	h.wg.Go(func() {
+		every(running, sweepEvery, h.leading(func(ctx context.Context) { h.complain(ctx, q.sweepBodies(ctx)) }))
+	})
 	h.wg.Go(func() { h.buryCrashed(running, crashed) })
 	if q.sync != nil {
 		h.wg.Go(func() { every(running, syncEvery, func(ctx context.Context) { h.complain(ctx, q.flush(ctx, "")) }) })
@@ -70,6 +74,15 @@ func (q *Queue) keepHouse(ctx context.Context, o Options, s space) error {
 		h.wg.Go(func() { every(running, keepEvery, func(ctx context.Context) { h.complain(ctx, k.keep(ctx)) }) })
 	}
 	return nil
+}
+
+// leading does something while this gateway is the one that looks after the streams.
+func (h *housekeeper) leading(f func(context.Context)) func(context.Context) {
+	return func(ctx context.Context) {
+		if h.q.Leads() {
+			f(ctx)
+		}
+	}
 }
 
 // close ends the housekeeping. What it has in hand is finished or left as it was.
@@ -131,10 +144,15 @@ func (q *Queue) health() error {
 	return q.server.health()
 }
 
-// health returns an error when JetStream is off, or when a stream of ours takes no more messages.
+// health returns an error when JetStream is off, or when a stream of ours takes no more messages. In a cluster the others
+// take them, and JetStream is off where the disk has failed.
 func (s *embedded) health() error {
+	query := "details=true"
+	if s.JetStreamIsClustered() {
+		query += "&js-enabled-only=true"
+	}
 	var a answer
-	s.HandleHealthz(&a, &http.Request{URL: &url.URL{RawQuery: "details=true"}})
+	s.HandleHealthz(&a, &http.Request{URL: &url.URL{RawQuery: query}})
 	var status server.HealthStatus
 	if err := json.Unmarshal(a.Bytes(), &status); err != nil {
 		return fmt.Errorf("health of the NATS server: %w", err)

@@ -16,24 +16,24 @@ import (
 // the address which this machine has in it. A container is on several networks, and knows no other name for one of them:
 // Swarm tells nobody the name of a service before its health check has succeeded. It makes sure that the address is
 // free: the server itself would end the process.
-func listenAddress(ctx context.Context, address string) (host string, port int, err error) {
+func listenAddress(ctx context.Context, flag, address string) (host string, port int, err error) {
 	host, text, err := net.SplitHostPort(address)
 	if err != nil {
-		return "", 0, fmt.Errorf("--nats-listen: %w", err)
+		return "", 0, fmt.Errorf("--%s: %w", flag, err)
 	}
 	if port, err = strconv.Atoi(text); err != nil || port < 0 || port > 65535 {
-		return "", 0, fmt.Errorf("--nats-listen %q: port must be a number up to 65535", address)
+		return "", 0, fmt.Errorf("--%s %q: port must be a number up to 65535", flag, address)
 	}
 	if host, err = OwnHost(host); err != nil {
-		return "", 0, fmt.Errorf("--nats-listen %q: %w", address, err)
+		return "", 0, fmt.Errorf("--%s %q: %w", flag, address, err)
 	}
 	at := net.JoinHostPort(host, text)
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", at)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return "", 0, fmt.Errorf("%w: --nats-listen %s", ErrAddressInUse, at)
+		return "", 0, fmt.Errorf("%w: --%s %s", ErrAddressInUse, flag, at)
 	case err != nil:
-		return "", 0, fmt.Errorf("--nats-listen: %w", err)
+		return "", 0, fmt.Errorf("--%s: %w", flag, err)
 	}
 	if port == 0 {
 		port = server.RANDOM_PORT

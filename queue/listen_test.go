@@ -14,11 +14,11 @@ import (
 )
 
 func TestListenAddress_OfARangeIsTheOneOfThisMachine(t *testing.T) {
-	host, port, err := listenAddress(t.Context(), "127.0.0.0/24:0")
+	host, port, err := listenAddress(t.Context(), "nats-listen", "127.0.0.0/24:0")
 	if err != nil || host != "127.0.0.1" || port != -1 {
 		t.Errorf("got %s, %d, %v", host, port, err)
 	}
-	if _, _, err := listenAddress(t.Context(), "203.0.113.0/24:0"); err == nil || !strings.Contains(err.Error(), "no address in 203.0.113.0/24") {
+	if _, _, err := listenAddress(t.Context(), "nats-listen", "203.0.113.0/24:0"); err == nil || !strings.Contains(err.Error(), "no address in 203.0.113.0/24") {
 		t.Errorf("a range of others: got %v", err)
 	}
 }
@@ -34,7 +34,7 @@ func TestListenAddress_InUseIsInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, host := range []string{"127.0.0.1", "127.0.0.0/8"} {
-		if _, _, err := listenAddress(t.Context(), host+":"+port); !errors.Is(err, ErrAddressInUse) {
+		if _, _, err := listenAddress(t.Context(), "nats-listen", host+":"+port); !errors.Is(err, ErrAddressInUse) {
 			t.Errorf("%s: got %v, want ErrAddressInUse", host, err)
 		}
 	}
@@ -42,12 +42,12 @@ func TestListenAddress_InUseIsInUse(t *testing.T) {
 
 func TestListenAddress_TakesAddressesAndRefusesTheRest(t *testing.T) {
 	for address, host := range map[string]string{"127.0.0.1:0": "127.0.0.1", ":0": "", "0.0.0.0:0": "0.0.0.0", "localhost:0": "localhost"} {
-		if got, _, err := listenAddress(t.Context(), address); err != nil || got != host {
+		if got, _, err := listenAddress(t.Context(), "nats-listen", address); err != nil || got != host {
 			t.Errorf("%s: got %q, %v", address, got, err)
 		}
 	}
 	for _, address := range []string{"queue", "127.0.0.1:x", "127.0.0.1:" + strconv.Itoa(1<<16), "203.0.113.1:0", "127.0.0.1/99:0"} {
-		if _, _, err := listenAddress(t.Context(), address); err == nil {
+		if _, _, err := listenAddress(t.Context(), "nats-listen", address); err == nil {
 			t.Errorf("%s is taken", address)
 		}
 	}

@@ -42,8 +42,9 @@ func (d *delivery) fail(ctx context.Context, r Result) {
 		if l.outcome == OutcomeDead {
 			d.slot.feed.q.warnOfDeath(&copied, l.reason, r.Code)
 		}
-		d.slot.feed.q.logOutcome(l)
-		d.acknowledge(ctx)
+		if d.record(ctx, l) {
+			d.acknowledge(ctx)
+		}
 	}
 }
 

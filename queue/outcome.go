@@ -87,6 +87,12 @@ type line struct {
 
 // logOutcome stores what came of an attempt. It never waits.
 func (q *Queue) logOutcome(l line) {
+	if err := q.nc.PublishMsg(l.message()); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		q.logOf(l.event).Error("log outcome", "error", err)
+	}
+}
+
+func (l line) message() *nats.Msg {
 	e, r := l.event, l.result
 	attempt := e.Attempt
 	if r.attempted() {
@@ -107,10 +113,7 @@ func (q *Queue) logOutcome(l line) {
 	if !l.next.IsZero() {
 		set(h, headerNext, l.next.UTC().Format(time.RFC3339Nano))
 	}
-	m := &nats.Msg{Subject: logSubject(tokenOr(e.Source), tokenOr(e.Function)), Header: h, Data: r.Reply[:min(len(r.Reply), replyHead)]}
-	if err := q.nc.PublishMsg(m); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-		q.logOf(e).Error("log outcome", "error", err)
-	}
+	return &nats.Msg{Subject: logSubject(tokenOr(e.Source), tokenOr(e.Function)), Header: h, Data: r.Reply[:min(len(r.Reply), replyHead)]}
 }
 
 // tokenOr encodes a name that may have been written by hand.

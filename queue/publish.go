@@ -181,7 +181,7 @@ func (q *Queue) storeBy(ctx context.Context, what string, size int, send func(co
 	defer cancel()
 	linked, release := q.whileLinked(ctx)
 	defer release()
-	ack, err := send(linked)
+	ack, err := q.sendToLeader(linked, send)
 	if full(err) && q.house != nil && q.house.history.makeRoom(ctx, time.Now(), size, err) {
 		ack, err = send(linked)
 	}
@@ -196,6 +196,31 @@ func (q *Queue) storeBy(ctx context.Context, what string, size int, send func(co
 	}
 	return ack, nil
 }
+
+// sendToLeader is send, in a cluster as often as there is no leader of the stream that could answer: for a second or two
+// after one has died. What send sends must be known for a repeat, or not be stored at all when there is no answer.
+func (q *Queue) sendToLeader(ctx context.Context, send func(context.Context) (*jetstream.PubAck, error)) (*jetstream.PubAck, error) {
+	if !q.clustered() {
+		return send(ctx)
+	}
+	for {
+		try, cancel := context.WithTimeout(ctx, tryLimit)
+		ack, err := send(try)
+		cancel()
+		if err == nil || !unavailable(err) || busy(err) {
+			return ack, err
+		}
+		select {
+		case <-time.After(restTime / 2):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// tryLimit is how long one try to store something in a cluster waits for the leader: one that has died with the message
+// does not answer any more.
+const tryLimit = 2 * time.Second
 
 // failed tells the errors apart that a caller can do something about.
 func failed(err error, what string) error {

@@ -55,6 +55,7 @@ type Queue struct {
 	sync    *syncer      // nil when the server is another process's, or syncs by itself
 	index   *index       // nil when the server is another process's
 	house   *housekeeper // likewise
+	lease   *lease       // nil without a cluster
 	service *service     // likewise
 	ackWait time.Duration
 	begun   map[string]uint64 // the last message of the streams of events, when the server of this process began
@@ -104,6 +105,9 @@ type Options struct {
 	Metrics prometheus.Registerer // where the queue's metrics go; nil: nowhere
 	Tracer  trace.Tracer          // makes spans of what is published, called and replayed; nil: none are made
 
+	// Cluster makes this one of several gateways with one store; nil: it stands alone. Durability is that of the cluster then.
+	Cluster *Cluster
+
 	// WorkersWithoutKey lets everybody who reaches Listen be a worker: take work, with its bodies, and answer calls.
 	WorkersWithoutKey bool
 }
@@ -117,7 +121,14 @@ func (o Options) withDefaults() (Options, error) {
 	if o.AckWait < MinAckWait {
 		return o, fmt.Errorf("acknowledgement wait is %s: choose %s or more", o.AckWait, MinAckWait)
 	}
-	return o, nil
+	if o.Cluster == nil {
+		return o, nil
+	}
+	if o.Durability == DurabilityNone {
+		return o, errors.New("a cluster is durable: each gateway syncs what it confirms")
+	}
+	o.Durability = DurabilityAlways
+	return o, o.Cluster.Check()
 }
 
 // Open starts the embedded server on a data folder and connects to it. It returns ErrLocked when another process
@@ -162,11 +173,19 @@ func (q *Queue) start(ctx context.Context, o Options, key nkeys.KeyPair) error {
 	if o.MaxEvents, err = s.maxEvents(o.MaxEvents); err != nil {
 		return err
 	}
-	if err := createStreams(ctx, q.js, o); err != nil {
+	if o.Cluster != nil {
+		if err := q.join(ctx); err != nil {
+			return err
+		}
+	}
+	if err := q.createStreams(ctx, o); err != nil {
 		return err
 	}
-	if err := q.noteBegin(ctx); err != nil {
+	if err := q.persist(ctx, q.noteBegin); err != nil {
 		return err
+	}
+	if o.Cluster != nil {
+		q.holdLease(o.Cluster.Node)
 	}
 	q.index = newIndex(q, q.server.InProcessConn, key)
 	if o.Metrics != nil {
@@ -368,6 +387,9 @@ func (q *Queue) URL() string {
 func (q *Queue) Close() error {
 	if q.house != nil {
 		q.house.close()
+	}
+	if q.lease != nil {
+		q.lease.close()
 	}
 	var err error
 	if q.service != nil {

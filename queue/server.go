@@ -43,7 +43,7 @@ func startServer(ctx context.Context, o Options) (*embedded, nkeys.KeyPair, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := errors.Join(restoreStates(o.Dir, o.Log), dropSchedules(o.Dir)); err != nil {
+	if err := errors.Join(o.Cluster.claim(o.Dir), restoreStates(o.Dir, o.Log), dropSchedules(o.Dir)); err != nil {
 		return nil, nil, errors.Join(err, lock.Close())
 	}
 	s, own, err := newServer(ctx, o)
@@ -60,7 +60,7 @@ func startServer(ctx context.Context, o Options) (*embedded, nkeys.KeyPair, erro
 }
 
 func newServer(ctx context.Context, o Options) (*server.Server, nkeys.KeyPair, error) {
-	users, own, err := loadUsers(o.Dir)
+	users, own, err := loadUsers(o.Dir, o.Cluster)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -72,7 +72,12 @@ func newServer(ctx context.Context, o Options) (*server.Server, nkeys.KeyPair, e
 		DontListen: o.Listen == "", Nkeys: users,
 	}
 	if o.Listen != "" {
-		if opts.Host, opts.Port, err = listenAddress(ctx, o.Listen); err != nil {
+		if opts.Host, opts.Port, err = listenAddress(ctx, "nats-listen", o.Listen); err != nil {
+			return nil, nil, err
+		}
+	}
+	if o.Cluster != nil {
+		if err := o.Cluster.configure(ctx, opts); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -154,8 +159,14 @@ const (
 // workerUser is the place of the workers among the users.
 const workerUser = 2
 
-// loadUsers reads or makes the key files, and makes a key for this process which is never stored.
-func loadUsers(dir string) ([]*server.NkeyUser, nkeys.KeyPair, error) {
+// loadUsers reads or makes the key files, and makes a key for this process which is never stored. The gateways of a cluster
+// have the same key files.
+func loadUsers(dir string, c *Cluster) ([]*server.NkeyUser, nkeys.KeyPair, error) {
+	if c != nil {
+		if err := c.writeKeys(dir); err != nil {
+			return nil, nil, err
+		}
+	}
 	admin, err := loadKey(filepath.Join(dir, AdminKey))
 	if err != nil {
 		return nil, nil, err
@@ -218,14 +229,14 @@ func makeKey(file string) (nkeys.KeyPair, error) {
 func workerPermissions() *server.Permissions {
 	allow := []string{
 		"$JS.ACK.>", "funker.log.*.*", retrySubject("*", "*"), redoSubject("*"), deadSubject("*", "*"),
-		subjectSync, subjectSettled, subjectFunctions, heartbeatSubject("*"), dispatchInbox + ".>", readBodies,
+		subjectSync, subjectSettled, subjectFunctions, heartbeatSubject("*"), dispatchInbox + ".>", readBodies, leaderGet(streamBodies),
 	}
 	for _, stream := range []string{streamEvents, streamCalls, streamRetry} {
 		allow = append(allow, pullSubject(stream, "*"), "$JS.API.CONSUMER.INFO."+stream+".*")
 	}
 	return &server.Permissions{
 		Publish:   &server.SubjectPermission{Allow: allow},
-		Subscribe: &server.SubjectPermission{Allow: []string{workerInbox + ".>", "funker.here.*", "funker.wake.*.*", subjectFunctionsChanged}},
+		Subscribe: &server.SubjectPermission{Allow: []string{workerInbox + ".>", "funker.here.*", "funker.wake.*.*", subjectFunctionsChanged, leaderAdvisory("*")}},
 	}
 }
 

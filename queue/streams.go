@@ -195,23 +195,40 @@ func settings(config any) map[string]string {
 
 func hasSettings(have, want map[string]string) bool { return have[settingsKey] == want[settingsKey] }
 
-// createStreams makes the streams or brings those of an older version up to date. How a stream writes to its file
-// cannot be changed once it exists.
-func createStreams(ctx context.Context, js jetstream.JetStream, o Options) error {
+// inCluster has a stream kept by several servers. How it is written is theirs: each syncs its log of all streams.
+func inCluster(cfg jetstream.StreamConfig) jetstream.StreamConfig {
+	cfg.Replicas, cfg.PersistMode = replicas, jetstream.DefaultPersistMode
+	return cfg
+}
+
+// createStreams makes the streams or brings those of an older version up to date.
+func (q *Queue) createStreams(ctx context.Context, o Options) error {
 	for _, cfg := range streamConfigs(o) {
-		cfg.Metadata = settings(cfg)
-		s, err := js.Stream(ctx, cfg.Name)
-		switch {
-		case err == nil && hasSettings(s.CachedInfo().Config.Metadata, cfg.Metadata):
-			continue
-		case err == nil:
-			cfg.PersistMode = s.CachedInfo().Config.PersistMode
-		case !errors.Is(err, jetstream.ErrStreamNotFound):
-			return fmt.Errorf("open stream %s: %w", cfg.Name, err)
+		if o.Cluster != nil {
+			cfg = inCluster(cfg)
 		}
-		if _, err := js.CreateOrUpdateStream(ctx, cfg); err != nil {
-			return fmt.Errorf("create stream %s: %w", cfg.Name, err)
+		err := q.persist(ctx, func(ctx context.Context) error { return createStream(ctx, q.js, cfg) })
+		if err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// createStream makes a stream or brings it up to date. How it writes to its file cannot be changed once it exists.
+func createStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) error {
+	cfg.Metadata = settings(cfg)
+	s, err := js.Stream(ctx, cfg.Name)
+	switch {
+	case err == nil && hasSettings(s.CachedInfo().Config.Metadata, cfg.Metadata):
+		return nil
+	case err == nil:
+		cfg.PersistMode = s.CachedInfo().Config.PersistMode
+	case !errors.Is(err, jetstream.ErrStreamNotFound):
+		return fmt.Errorf("open stream %s: %w", cfg.Name, err)
+	}
+	if _, err := js.CreateOrUpdateStream(ctx, cfg); err != nil {
+		return fmt.Errorf("create stream %s: %w", cfg.Name, err)
 	}
 	return nil
 }
@@ -248,9 +265,11 @@ func (q *Queue) AddFunction(ctx context.Context, function string, r Retry) error
 		{streamRetry, redoSubject(token), q.ackWait, maxDeliver},
 		{streamEvents, eventSubject("*", token), q.ackWait, maxDeliver},
 	} {
-		err := q.createConsumer(ctx, c.stream, jetstream.ConsumerConfig{
-			Durable: consumerName(token), FilterSubject: c.filter, AckPolicy: jetstream.AckExplicitPolicy,
-			AckWait: c.wait, MaxDeliver: c.deliver, MaxAckPending: maxPending, MaxWaiting: maxWaiting,
+		err := q.persist(ctx, func(ctx context.Context) error {
+			return q.createConsumer(ctx, c.stream, jetstream.ConsumerConfig{
+				Durable: consumerName(token), FilterSubject: c.filter, AckPolicy: jetstream.AckExplicitPolicy,
+				AckWait: c.wait, MaxDeliver: c.deliver, MaxAckPending: maxPending, MaxWaiting: maxWaiting,
+			})
 		})
 		if err != nil {
 			return fmt.Errorf("create consumer of %s on %s: %w", function, c.stream, err)
@@ -299,8 +318,14 @@ func busy(err error) bool {
 	return errors.As(err, &api) && (api.ErrorCode == 10167 || api.ErrorCode == 10176 || api.ErrorCode == 10210)
 }
 
+// leaderless reports whether the cluster, a stream or a consumer has no leader at the moment.
+func leaderless(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == 10008 || api.ErrorCode == 10009 || api.ErrorCode == 10118 || api.ErrorCode == 10119)
+}
+
 // unavailable reports whether the server could not be asked, took no more, or did not answer in time.
 func unavailable(err error) bool {
-	return busy(err) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
+	return busy(err) || leaderless(err) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
 		errors.Is(err, nats.ErrConnectionDraining) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrNoStreamResponse)
 }

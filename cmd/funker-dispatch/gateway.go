@@ -36,7 +36,8 @@ type gatewayOptions struct {
 	adminTLS     adminTLS
 	adminHosts   []string // besides localhost and addresses
 	natsListen   string
-	anyWorker    bool // without a key
+	anyWorker    bool           // without a key
+	cluster      *queue.Cluster // nil: this gateway stands alone
 	durability   queue.Durability
 	maxEvents    int64
 	ackWait      time.Duration
@@ -104,7 +105,7 @@ func newGateway(ctx context.Context, o gatewayOptions) (*gateway, error) {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	q, err := queue.Open(ctx, queue.Options{
 		Dir: o.data, Listen: o.natsListen, MaxEvents: o.maxEvents, Durability: o.durability, AckWait: o.ackWait, Log: o.log,
-		Metrics: registry, WorkersWithoutKey: o.anyWorker, Tracer: o.tracer,
+		Cluster: o.cluster, Metrics: registry, WorkersWithoutKey: o.anyWorker, Tracer: o.tracer,
 	})
 	if err != nil {
 		return nil, err
@@ -133,6 +134,11 @@ func (g *gateway) build(ctx context.Context) error {
 	}
 	if err := g.queue.Serve("functions", functionsLimit, view.answer); err != nil {
 		return err
+	}
+	if o.cluster != nil {
+		if err := writeTokens(o.data, o.cluster); err != nil {
+			return err
+		}
 	}
 	if err := g.tokens.open(o.data, o.log); err != nil {
 		return err
@@ -196,7 +202,7 @@ func (g *gateway) run(ctx context.Context) error {
 	group.Go(func() error { return g.keeper.follow(serving) })
 	group.Go(func() error { return g.followCertificates(serving) })
 	if g.services != nil {
-		group.Go(func() error { g.services.run(serving); return nil })
+		group.Go(func() error { g.queue.WhileLeading(serving, g.services.run); return nil })
 	}
 	group.Go(func() error {
 		select {

@@ -23,6 +23,7 @@ func serveCommand() *cobra.Command {
 	var manifest manifestFlags
 	var engine engineFlags
 	var functionsToken, durability string
+	var cluster clusterOptions
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway: HTTP in, queue, and a worker for functions that this machine reaches",
@@ -57,6 +58,7 @@ services.json) and DOCKER_SOCKET.`,
 	f.Int64Var(&o.ingress.MaxInFlightBytes, "max-in-flight-bytes", 0, "bytes of large bodies at a time; more are answered 503 (default an eighth of the memory, at most 256 MiB)")
 	f.Var((*ranges)(&o.ingress.TrustedProxies), "trusted-proxies", "addresses of the proxies in front, such as 10.252.0.0/24: X-Forwarded-For and Forwarded from them say who the client is, for the log")
 	f.BoolVar(&o.ingress.TrustTraces, "trust-traceparent", false, "continue the trace that a request says it belongs to, whoever sends it; otherwise a trace of its own has a link to that one")
+	cluster.add(f)
 	o.tls.add(f)
 	o.adminTLS.add(f)
 	f.StringSliceVar(&o.adminHosts, "admin-host", nil, "without TLS: name under which browsers reach the admin listener, such as that of a proxy in front; localhost and addresses are known; can be repeated")
@@ -82,6 +84,12 @@ services.json) and DOCKER_SOCKET.`,
 		}
 		if err = o.check(cmd.Context()); err != nil {
 			return err
+		}
+		if o.cluster, err = cluster.read(); err != nil {
+			return err
+		}
+		if o.cluster != nil && o.durability == queue.DurabilityNone {
+			return usagef("--durability none does not go with --cluster-peers: a cluster syncs what it confirms")
 		}
 		if err = o.read(manifest); err != nil {
 			return err

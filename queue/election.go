@@ -1,0 +1,45 @@
+package queue
+
+import (
+	"cmp"
+	"errors"
+	"sync"
+	"time"
+	_ "unsafe" // for go:linkname
+)
+
+// The server waits 4 to 9 seconds for a leader that is silent before it elects another one, and has no setting for that:
+// so long would no event be accepted and no call answered after the death of a gateway. The values are variables of the
+// server's package (raft.go of v2.15.2), for its tests.
+
+//go:linkname minElectionTimeout github.com/nats-io/nats-server/v2/server.minElectionTimeout
+var minElectionTimeout time.Duration
+
+//go:linkname maxElectionTimeout github.com/nats-io/nats-server/v2/server.maxElectionTimeout
+var maxElectionTimeout time.Duration
+
+//go:linkname hbInterval github.com/nats-io/nats-server/v2/server.hbInterval
+var hbInterval time.Duration
+
+var (
+	patience   time.Duration // of this process
+	patienceMu sync.Mutex    // guards patience
+)
+
+// beImpatient has all servers of this process wait for a leader for d to 1.75 d, with signs of life four times in d. It can be
+// set once.
+func beImpatient(d time.Duration) error {
+	d = cmp.Or(d, DefaultPatience)
+	patienceMu.Lock()
+	defer patienceMu.Unlock()
+	switch {
+	case patience == d:
+		return nil
+	case patience != 0:
+		return errors.New("one process waits for all leaders alike")
+	case minElectionTimeout == 0 || maxElectionTimeout == 0 || hbInterval == 0:
+		return errors.New("the NATS server of this program has no election timeouts where they are looked for")
+	}
+	patience, minElectionTimeout, maxElectionTimeout, hbInterval = d, d, d+d*3/4, d/4
+	return nil
+}
