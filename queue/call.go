@@ -92,15 +92,22 @@ func (q *Queue) call(ctx context.Context, e *Event) ([]byte, error) {
 	if !e.Patient && !q.Present(e.Function) {
 		return nil, q.refuse(e, subject, CodeNoWorker)
 	}
-	w, inbox := q.callers.add(e.ID)
+	w, inbox := q.callers.add(e.ID, q.clustered())
 	defer q.callers.remove(e.ID)
 	msg := encode(e, subject)
 	msg.Header[headerReplyTo] = []string{inbox}
 	msg.Reply = inbox // for the acknowledgement of the record
+	if w.repeats {
+		msg.Header[headerMsgID] = []string{e.ID}
+		sending, end := context.WithCancel(ctx)
+		var again sync.WaitGroup
+		again.Go(func() { q.recordAgain(sending, msg, w) })
+		defer func() { end(); again.Wait() }()
+	}
 	if err := q.recordCall(msg); err != nil {
 		return nil, err
 	}
-	return q.await(ctx, e, w, msg)
+	return q.await(ctx, e, w, subject)
 }
 
 // announceCall tells whoever looks after the services, here or at another gateway, that a call waits for a task.
@@ -114,6 +121,28 @@ func (q *Queue) announceCall(function string) error {
 	}
 	return nil
 }
+
+// recordAgain sends the record of a call until it is stored: the leader of the stream may have died with it. It has an id
+// by which a repeat is known.
+func (q *Queue) recordAgain(ctx context.Context, msg *nats.Msg, w *caller) {
+	t := time.NewTicker(recordEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-w.stored:
+			return
+		case <-ctx.Done():
+			return
+		}
+		if err := q.recordCall(msg); err != nil {
+			q.log.Warn("call not recorded: trying again", "error", err)
+		}
+	}
+}
+
+// recordEvery is longer than a record takes, and not much.
+const recordEvery = 250 * time.Millisecond
 
 func (q *Queue) recordCall(msg *nats.Msg) error {
 	if err := q.nc.PublishMsg(msg); err != nil {
@@ -135,19 +164,12 @@ func earliest(ctx context.Context, deadline time.Time) time.Time {
 
 // await waits for the reply. When it takes its time, it asks once whether there is a worker. Shortly before the deadline
 // it takes back a call that no worker was given.
-// While the stream of calls has no leader, it records the call again and again.
-func (q *Queue) await(ctx context.Context, e *Event, w *caller, msg *nats.Msg) ([]byte, error) {
-	subject := msg.Subject
+func (q *Queue) await(ctx context.Context, e *Event, w *caller, subject string) ([]byte, error) {
 	timer := time.NewTimer(presencePatience)
 	defer timer.Stop()
 	for step := 0; ; step++ {
 		select {
 		case r := <-w.reply:
-			if errors.Is(r.err, errNotRecorded) && q.clustered() && time.Until(e.Deadline) > restTime {
-				time.AfterFunc(restTime/2, func() { w.again(q.recordCall(msg)) })
-				step--
-				continue
-			}
 			q.presence.seen(e.Function)
 			return r.body, r.err
 		case <-ctx.Done():
@@ -209,12 +231,12 @@ func (q *Queue) refuse(e *Event, subject, code string) error {
 func (q *Queue) withdraw(w *caller, e *Event, subject, code string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), presenceLimit)
 	defer cancel()
-	var seq uint64
 	select {
-	case seq = <-w.stored:
+	case <-w.stored:
 	case <-ctx.Done():
 		return false
 	}
+	seq := w.seq
 	if q.taken(ctx, e.Function, seq) {
 		return false
 	}
@@ -295,27 +317,15 @@ type callers struct {
 }
 
 type caller struct {
-	reply  chan reply  // holds one
-	stored chan uint64 // holds the sequence of the record, once it is known
+	reply   chan reply    // holds one
+	stored  chan struct{} // closed once the record is known to be stored
+	seq     uint64        // of the record, once stored is closed
+	repeats bool          // the record is sent until it is stored
 }
 
 type reply struct {
 	body []byte
 	err  error
-}
-
-// errNotRecorded means that no server took a call: it cannot run.
-var errNotRecorded = fmt.Errorf("%w: the call was not recorded", ErrUnavailable)
-
-// again ends the waiting when a call could not be sent once more.
-func (w *caller) again(err error) {
-	if err == nil {
-		return
-	}
-	select {
-	case w.reply <- reply{err: err}:
-	default: // there is one
-	}
 }
 
 func (c *callers) listen(nc *nats.Conn) error {
@@ -327,8 +337,8 @@ func (c *callers) listen(nc *nats.Conn) error {
 	return nil
 }
 
-func (c *callers) add(id string) (*caller, string) {
-	w := &caller{reply: make(chan reply, 1), stored: make(chan uint64, 1)}
+func (c *callers) add(id string, repeats bool) (*caller, string) {
+	w := &caller{reply: make(chan reply, 1), stored: make(chan struct{}), repeats: repeats}
 	c.mu.Lock()
 	c.waiting[id] = w
 	c.mu.Unlock()
@@ -357,7 +367,10 @@ func (c *callers) receive(m *nats.Msg) {
 			return
 		}
 	case m.Header.Get("Status") != "":
-		r.err = errNotRecorded
+		if w.repeats {
+			return
+		}
+		r.err = fmt.Errorf("%w: the call was not recorded", ErrUnavailable)
 	case m.Header.Get(headerCode) != "":
 		r = reply{err: &CallError{m.Header.Get(headerCode), m.Header.Get(headerError)}}
 	}
@@ -378,8 +391,10 @@ func (w *caller) recorded(data []byte) error {
 	}
 	if ack.Error == nil {
 		select {
-		case w.stored <- ack.Seq:
-		default: // known already
+		case <-w.stored:
+		default:
+			w.seq = ack.Seq
+			close(w.stored)
 		}
 		return nil
 	}
