@@ -97,7 +97,7 @@ func (q *Queue) storeObject(ctx context.Context, e *Event) error {
 	for chunk := range slices.Chunk(e.Body, chunkSize) {
 		n++
 		m := &nats.Msg{Subject: chunkSubject(e.claim.object), Data: chunk, Header: nats.Header{headerMsgID: {e.claim.object + "." + strconv.Itoa(n)}}}
-		_, err := q.sendToLeader(ctx, func(ctx context.Context) (*jetstream.PubAck, error) { return q.js.PublishMsg(ctx, m) })
+		_, err := q.sendToLeader(ctx, len(chunk), func(ctx context.Context) (*jetstream.PubAck, error) { return q.js.PublishMsg(ctx, m) })
 		if err != nil {
 			q.dropBody(ctx, e)
 			return failed(err, "store body")

@@ -13,7 +13,8 @@ const (
 	pullBatch    = 1000             // messages that are on their way at a time
 	readerIdle   = 10 * time.Minute // after which the server forgets the consumer of a reader
 	readerTries  = 3                // consumers made in vain
-	catchUpLimit = time.Minute      // for one batch, of a server that is busy recovering
+	catchUpLimit = time.Minute      // until the next message, of a server that is busy recovering
+	memberLimit  = 2 * time.Second  // likewise, of one of several servers, which may have died with the question
 )
 
 // reader is how far the index has read a stream.
@@ -45,11 +46,9 @@ func (x *index) catchUp(ctx context.Context) error {
 // read finds what it follows from.
 func (x *index) readAll(ctx context.Context) (now ends, err error) {
 	for s := shelfLog; s >= shelfEvents; s-- {
-		stream, err := x.js.Stream(ctx, s.String())
-		if err != nil {
+		if now[s], err = x.state(ctx, s); err != nil {
 			return now, fmt.Errorf("look up %s: %w", s, err)
 		}
-		now[s] = stream.CachedInfo().State
 	}
 	if !x.built.Load() {
 		if err := x.prepare(ctx, now); err != nil {
@@ -65,6 +64,24 @@ func (x *index) readAll(ctx context.Context) (now ends, err error) {
 	defer x.mu.Unlock()
 	x.ledger.noteLate(time.Now().UnixMilli())
 	return now, nil
+}
+
+// limit is how long the next answer to a question may take.
+func (x *index) limit() time.Duration {
+	if x.clustered {
+		return memberLimit
+	}
+	return catchUpLimit
+}
+
+func (x *index) state(ctx context.Context, s shelf) (jetstream.StreamState, error) {
+	ctx, cancel := context.WithTimeout(ctx, min(x.limit(), publishLimit))
+	defer cancel()
+	stream, err := x.js.Stream(ctx, s.String())
+	if err != nil {
+		return jetstream.StreamState{}, err
+	}
+	return stream.CachedInfo().State, nil
 }
 
 // prepare notes what is there before anything is read.
@@ -116,10 +133,12 @@ func (x *index) readTo(ctx context.Context, s shelf, last uint64) error {
 }
 
 func (x *index) pull(ctx context.Context, r *reader, batch int) (got int, known bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, catchUpLimit)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	silence := time.AfterFunc(x.limit(), func() { cancel(context.DeadlineExceeded) })
+	defer func() { silence.Stop(); cancel(nil) }()
 	now := time.Now().UnixMilli()
 	return x.tap.pull(ctx, r.shelf.String(), r.consumer, batch, func(m *tapMessage) {
+		silence.Reset(x.limit())
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		e := x.ledger.readEntry(newRef(r.shelf, m.seq), m.stored, m.subject, m.header)
@@ -132,6 +151,8 @@ func (x *index) pull(ctx context.Context, r *reader, batch int) (got int, known 
 // skip passes over messages that are gone, when a pull found none. A message that was stored just now may not be there
 // for the consumer yet: then the next pull finds it.
 func (x *index) skip(ctx context.Context, r *reader, last uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, min(x.limit(), publishLimit))
+	defer cancel()
 	s, err := x.js.Stream(ctx, r.shelf.String())
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", r.shelf, err)
@@ -162,6 +183,8 @@ func (x *index) open(ctx context.Context, r *reader) error {
 	if r.consumer != "" {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, min(x.limit(), publishLimit))
+	defer cancel()
 	c, err := x.js.CreateConsumer(ctx, r.shelf.String(), jetstream.ConsumerConfig{
 		Description: "index of the gateway", AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, InactiveThreshold: readerIdle,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.next,

@@ -1,15 +1,22 @@
 package queue
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // fleet is the gateways of a cluster, by name.
@@ -87,6 +94,50 @@ func (f *fleet) stop(name string) {
 	}
 }
 
+// kill ends a gateway without a word: its server is gone, and nothing is given back.
+func (f *fleet) kill(name string) {
+	f.t.Helper()
+	q := f.open[name]
+	delete(f.open, name)
+	q.server.Shutdown()
+	q.server.WaitForShutdown()
+	if q.lease != nil {
+		q.lease.mine.Store(0) // nothing is given back
+	}
+	q.nc.Close()
+	if err := q.Close(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		f.t.Errorf("kill %s: %v", name, err)
+	}
+}
+
+// leader returns the gateway that looks after the streams, as soon as there is one.
+func (f *fleet) leader() string {
+	f.t.Helper()
+	var found []string
+	within(f.t, time.Minute, "one gateway leads", func() bool {
+		found = nil
+		for name, q := range f.open {
+			if q.Leads() {
+				found = append(found, name)
+			}
+		}
+		return len(found) > 0
+	})
+	if len(found) != 1 {
+		f.t.Fatalf("%v lead at the same time", found)
+	}
+	return found[0]
+}
+
+// any returns one of the gateways that run.
+func (f *fleet) any() *Queue {
+	for _, q := range f.open {
+		return q
+	}
+	f.t.Fatal("no gateway runs")
+	return nil
+}
+
 func (f *fleet) close() {
 	var wg sync.WaitGroup
 	for _, name := range slices.Sorted(maps.Keys(f.open)) {
@@ -125,4 +176,195 @@ func TestCluster_WhatOneGatewayAcceptedRunsAtAnotherOne(t *testing.T) {
 	if err != nil || string(reply) != "1" {
 		t.Errorf("call through c: %s, %v", reply, err)
 	}
+}
+
+func TestCluster_OneGatewayLeadsAndAnotherOneTakesItsPlace(t *testing.T) {
+	f := newFleet(t)
+	first := f.leader()
+	within(t, time.Minute, "all know who leads", func() bool {
+		for _, q := range f.open {
+			if q.Leader() != first {
+				return false
+			}
+		}
+		return true
+	})
+	led, lost := make(chan struct{}), make(chan struct{})
+	go f.open[first].WhileLeading(t.Context(), func(ctx context.Context) {
+		close(led)
+		<-ctx.Done()
+		close(lost)
+	})
+	<-led
+	f.stop(first) // gives the lease back
+	<-lost
+	second := f.leader()
+	f.start(first)
+	f.kill(second) // gives nothing back
+	if third := f.leader(); third == second {
+		t.Errorf("%s leads, which is gone", third)
+	}
+}
+
+func TestCluster_GoesOnWithoutOneOfItsGateways(t *testing.T) {
+	f := newFleet(t)
+	if err := f.open["a"].AddFunction(t.Context(), "Hello", Retry{}); err != nil {
+		t.Fatal(err)
+	}
+	before := publish(t, f.open["a"], "Hello")
+	f.kill("a")
+	// The leader of the stream may be gone: it takes an election.
+	after := publish(t, f.open["b"], "Hello")
+	ran := make(chan string, 10)
+	work(t, f.open["c"], "Hello", 1, func(e *Event) Result {
+		ran <- e.ID
+		return Result{Outcome: OutcomeOK}
+	})
+	if first, second := await(t, ran), await(t, ran); first != before.ID || second != after.ID {
+		t.Errorf("ran %s and %s, accepted %s and %s", first, second, before.ID, after.ID)
+	}
+	settledAll(t, f.open["b"], "Hello")
+	f.start("a")
+	for name, q := range f.open {
+		within(t, time.Minute, name+" has the balance", func() bool {
+			b, err := q.Balance(t.Context())
+			return err == nil && b.Accepted == 2 && b.Succeeded == 2 && b.Drift == 0
+		})
+	}
+}
+
+func TestCluster_WithoutAMajorityNothingIsAccepted(t *testing.T) {
+	f := newFleet(t)
+	if err := f.open["a"].AddFunction(t.Context(), "Hello", Retry{}); err != nil {
+		t.Fatal(err)
+	}
+	f.kill("b")
+	f.kill("c")
+	e := &Event{Source: "s", Function: "Hello", Body: []byte(`1`)}
+	if _, err := f.open["a"].Publish(t.Context(), e); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("got %v, want ErrUnavailable", err)
+	}
+	f.start("b")
+	r, err := f.any().Publish(t.Context(), e) // the sender tries again
+	if err != nil || r.ID != e.ID {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+func TestCluster_ARestartOfAllLosesNothing(t *testing.T) {
+	f := newFleet(t)
+	if err := f.open["a"].AddFunction(t.Context(), "Hello", Retry{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.open["a"].PutConfig(t.Context(), []byte("x"), 0); err != nil {
+		t.Fatal(err)
+	}
+	large := &Event{Source: "s", Function: "Hello", Body: bytes.Repeat([]byte("1"), MaxMessage+1)}
+	if _, err := f.open["b"].Publish(t.Context(), large); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		f.kill(name)
+	}
+	f.start("a", "b", "c")
+	ran := make(chan *Event, 1)
+	work(t, f.open["c"], "Hello", 1, func(e *Event) Result {
+		ran <- e
+		return Result{Outcome: OutcomeOK}
+	})
+	if e := await(t, ran); e == nil || e.ID != large.ID || !bytes.Equal(e.Body, large.Body) {
+		t.Errorf("ran another event than %s", large.ID)
+	}
+	if c, err := f.open["b"].Config(t.Context()); err != nil || string(c.Text) != "x" {
+		t.Errorf("configuration: %q, %v", c.Text, err)
+	}
+}
+
+func TestCluster_TheIDIsTheSameForAll(t *testing.T) {
+	f := newFleet(t)
+	ids := map[string]string{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for name, q := range f.open {
+		wg.Go(func() {
+			id, err := q.ID(t.Context())
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			ids[id] = name
+		})
+	}
+	wg.Wait()
+	if len(ids) != 1 {
+		t.Errorf("ids: %v", ids)
+	}
+}
+
+func TestCluster_AWorkerConnectsToAnyGatewayWithTheKeyOfTheCluster(t *testing.T) {
+	f := newFleet(t)
+	if err := f.open["a"].AddFunction(t.Context(), "Hello", Retry{}); err != nil {
+		t.Fatal(err)
+	}
+	urls := f.open["b"].URL() + "," + f.open["c"].URL()
+	w, err := Dial(urls, filepath.Join(f.dir, "a", WorkerKey), RoleWorker, testLog(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	work(t, w, "Hello", 1, ok("1"))
+	within(t, time.Minute, "a knows that there is a worker", func() bool { return f.open["a"].Present("Hello") })
+	connected := "b"
+	if w.nc.ConnectedUrl() == f.open["c"].URL() {
+		connected = "c"
+	}
+	f.kill(connected)
+	within(t, time.Minute, "the worker takes calls through the other gateway", func() bool {
+		_, err := f.open["a"].Call(t.Context(), &Event{Source: "s", Function: "Hello", Body: []byte(`1`)})
+		return err == nil
+	})
+}
+
+func TestCluster_WhoHasAnotherKeyStaysOutside(t *testing.T) {
+	f := newFleet(t)
+	f.stop("c")
+	var log logBuffer
+	o := f.options("c")
+	o.Dir, o.Log = t.TempDir(), slog.New(slog.NewTextHandler(&log, nil))
+	key, err := ParseClusterKey(NewClusterKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Cluster.Key = key
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if q, err := Open(ctx, o); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+		if err == nil {
+			err = q.Close()
+		}
+		t.Log(err)
+	}
+	if text := log.String(); !strings.Contains(text, "TLS route handshake error") {
+		t.Errorf("the log does not say why: %s", text)
+	}
+}
+
+// logBuffer is a log that a test reads.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }

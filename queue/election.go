@@ -26,8 +26,8 @@ var (
 	patienceMu sync.Mutex    // guards patience
 )
 
-// beImpatient has all servers of this process wait for a leader for d to 1.75 d, with signs of life four times in d. It can be
-// set once.
+// beImpatient has all servers of this process wait for a leader for 3/4 to 7/4 of d, with a sign of life five times in d: the
+// wider the span, the seldomer two of them stand for election at the same time, and both in vain. It can be set once.
 func beImpatient(d time.Duration) error {
 	d = cmp.Or(d, DefaultPatience)
 	patienceMu.Lock()
@@ -40,6 +40,6 @@ func beImpatient(d time.Duration) error {
 	case minElectionTimeout == 0 || maxElectionTimeout == 0 || hbInterval == 0:
 		return errors.New("the NATS server of this program has no election timeouts where they are looked for")
 	}
-	patience, minElectionTimeout, maxElectionTimeout, hbInterval = d, d, d+d*3/4, d/4
+	patience, minElectionTimeout, maxElectionTimeout, hbInterval = d, d*3/4, d*7/4, d/5
 	return nil
 }

@@ -38,7 +38,6 @@ const recheck = time.Second
 type Feed struct {
 	q      *Queue
 	name   string
-	opened time.Time
 	retry  atomic.Pointer[Retry]
 	wait   atomic.Int64         // how long the server waits for a sign of life of an event, nanoseconds
 	pulls  [lanes]string        // subjects to ask for the next message
@@ -50,6 +49,7 @@ type Feed struct {
 	halted atomic.Bool          // see SetPaused
 	subs   []*nats.Subscription
 	warn   sync.Once
+	absent atomic.Int64 // since when the server has no consumer for the function, unix nanoseconds; 0 while it has
 	wg     sync.WaitGroup
 
 	delivered [lanes]uint64 // by the consumers, when recheck last asked
@@ -65,7 +65,7 @@ func (q *Queue) Feed(function string, r Retry) (*Feed, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Feed{q: q, name: function, opened: time.Now(), idle: make(chan *slot)}
+	f := &Feed{q: q, name: function, idle: make(chan *slot)}
 	f.SetRetry(r)
 	running, stop := context.WithCancel(context.Background())
 	f.stop = stop
@@ -85,7 +85,7 @@ func (q *Queue) Feed(function string, r Retry) (*Feed, error) {
 		err = f.subscribe(wakeSubject("redo", token), func(*nats.Msg) { f.raise(laneRedo) })
 	}
 	if err == nil {
-		err = f.subscribe(leaderAdvisory(token), func(*nats.Msg) { f.moved.Store(time.Now().UnixNano()) })
+		err = f.subscribe(leaderAdvisory(consumerName(token)), func(*nats.Msg) { f.moved.Store(time.Now().UnixNano()) })
 	}
 	if err != nil {
 		f.Close()
@@ -105,8 +105,8 @@ func (f *Feed) SetRetry(r Retry) {
 
 // leaderAdvisory is where the servers of a cluster say that a consumer of a function has another leader. It is said before
 // the leader gives anything out.
-func leaderAdvisory(token string) string {
-	return "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.*." + consumerName(token)
+func leaderAdvisory(consumer string) string {
+	return "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.*." + consumer
 }
 
 // unmoved reports whether a message was stored after the consumers of the function had their leaders. A new leader may
@@ -177,9 +177,9 @@ func (f *Feed) raise(l lane) {
 // unknownTime is how long a gateway may take to hear of a function that a worker has found.
 const unknownTime = 5 * time.Second
 
-// warnUnknown says, once, that the server has no consumer for the function.
+// warnUnknown says, once, that the server has no consumer for the function: for longer than an election takes.
 func (f *Feed) warnUnknown() {
-	if time.Since(f.opened) < unknownTime {
+	if now := time.Now(); f.absent.CompareAndSwap(0, now.UnixNano()) || now.Sub(time.Unix(0, f.absent.Load())) < unknownTime {
 		return
 	}
 	f.warn.Do(func() {

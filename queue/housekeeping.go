@@ -104,9 +104,14 @@ func every(ctx context.Context, d time.Duration, f func(context.Context)) {
 	}
 }
 
-// complain logs what did not work, unless it is because the queue closes.
+// complain logs what did not work, unless it is because the queue closes. That a cluster has no leader is a detail: it elects
+// one, or others say so.
 func (h *housekeeper) complain(ctx context.Context, err error) {
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case h.q.clustered() && unavailable(err):
+		h.q.log.Debug("housekeeping", "error", err)
+	default:
 		h.q.log.Warn("housekeeping", "error", err)
 	}
 }

@@ -26,6 +26,8 @@ type index struct {
 	dial func() (net.Conn, error)
 	key  nkeys.KeyPair
 
+	clustered bool
+
 	mu     sync.RWMutex // guards ledger
 	ledger ledger
 
@@ -57,10 +59,13 @@ func newLap() *lap { return &lap{done: make(chan struct{})} }
 // indexTick is how often the index follows the streams when nobody asks.
 const indexTick = time.Second
 
+// indexQuiet is how long the index may be behind in a cluster until the log says so: an election takes a moment.
+const indexQuiet = 5 * time.Second
+
 // newIndex begins to build an index of the streams of a server.
 func newIndex(q *Queue, dial func() (net.Conn, error), key nkeys.KeyPair) *index {
 	ctx, stop := context.WithCancel(context.Background())
-	x := &index{js: q.js, log: q.log, dial: dial, key: key, next: newLap(), wake: make(chan struct{}, 1), stop: stop}
+	x := &index{js: q.js, log: q.log, dial: dial, key: key, clustered: q.clustered(), next: newLap(), wake: make(chan struct{}, 1), stop: stop}
 	for s := shelfEvents; s < shelves; s++ {
 		x.readers[s] = reader{shelf: s, next: 1}
 	}
@@ -77,12 +82,18 @@ func (x *index) close() {
 func (x *index) follow(ctx context.Context) {
 	tick := time.NewTicker(indexTick)
 	defer tick.Stop()
+	current := time.Now()
 	for ctx.Err() == nil {
-		r := x.begin()
-		r.err = x.catchUp(ctx)
+		r, err := x.begin(), x.catchUp(ctx)
+		if err != nil {
+			r.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
 		close(r.done)
-		if r.err != nil && ctx.Err() == nil {
-			x.log.Warn("the index is behind", "error", r.err)
+		switch {
+		case err == nil:
+			current = time.Now()
+		case ctx.Err() == nil && (!x.clustered || time.Since(current) > indexQuiet):
+			x.log.Warn("the index is behind", "error", err)
 		}
 		select {
 		case <-tick.C:

@@ -181,7 +181,7 @@ func (q *Queue) storeBy(ctx context.Context, what string, size int, send func(co
 	defer cancel()
 	linked, release := q.whileLinked(ctx)
 	defer release()
-	ack, err := q.sendToLeader(linked, send)
+	ack, err := q.sendToLeader(linked, size, send)
 	if full(err) && q.house != nil && q.house.history.makeRoom(ctx, time.Now(), size, err) {
 		ack, err = send(linked)
 	}
@@ -199,12 +199,12 @@ func (q *Queue) storeBy(ctx context.Context, what string, size int, send func(co
 
 // sendToLeader is send, in a cluster as often as there is no leader of the stream that could answer: for a second or two
 // after one has died. What send sends must be known for a repeat, or not be stored at all when there is no answer.
-func (q *Queue) sendToLeader(ctx context.Context, send func(context.Context) (*jetstream.PubAck, error)) (*jetstream.PubAck, error) {
+func (q *Queue) sendToLeader(ctx context.Context, size int, send func(context.Context) (*jetstream.PubAck, error)) (*jetstream.PubAck, error) {
 	if !q.clustered() {
 		return send(ctx)
 	}
 	for {
-		try, cancel := context.WithTimeout(ctx, tryLimit)
+		try, cancel := context.WithTimeout(ctx, tryLimit+time.Duration(size)*tryByte)
 		ack, err := send(try)
 		cancel()
 		if err == nil || !unavailable(err) || busy(err) {
@@ -218,9 +218,12 @@ func (q *Queue) sendToLeader(ctx context.Context, send func(context.Context) (*j
 	}
 }
 
-// tryLimit is how long one try to store something in a cluster waits for the leader: one that has died with the message
-// does not answer any more.
-const tryLimit = 2 * time.Second
+// How long one try to ask something of a cluster waits for the leader: one that has died with the question does not answer
+// any more. A network of 100 Mbit/s takes tryByte for each byte.
+const (
+	tryLimit = time.Second
+	tryByte  = 100 * time.Nanosecond
+)
 
 // failed tells the errors apart that a caller can do something about.
 func failed(err error, what string) error {

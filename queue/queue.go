@@ -127,6 +127,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Durability == DurabilityNone {
 		return o, errors.New("a cluster is durable: each gateway syncs what it confirms")
 	}
+	if o.Listen == "" {
+		return o, errors.New("a gateway of a cluster listens for workers and for the others: give it a NATS address")
+	}
 	o.Durability = DurabilityAlways
 	return o, o.Cluster.Check()
 }

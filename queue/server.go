@@ -259,7 +259,15 @@ func (l serverLog) line(level slog.Level, format string, v []any) {
 }
 func (l serverLog) Noticef(format string, v ...any) { l.line(slog.LevelDebug, format, v) }
 func (l serverLog) Warnf(format string, v ...any)   { l.line(slog.LevelWarn, format, v) }
-func (l serverLog) Errorf(format string, v ...any)  { l.line(slog.LevelError, format, v) }
-func (l serverLog) Fatalf(format string, v ...any)  { l.line(slog.LevelError, format, v) }
-func (l serverLog) Debugf(format string, v ...any)  { l.line(slog.LevelDebug, format, v) }
-func (l serverLog) Tracef(format string, v ...any)  { l.line(slog.LevelDebug, format, v) }
+
+// Errorf leaves out, but for details, what a server of a cluster says of another one twice a second; see Cluster.
+func (l serverLog) Errorf(format string, v ...any) {
+	level := slog.LevelError
+	if strings.HasPrefix(format, "Error trying to connect to route") {
+		level = slog.LevelDebug
+	}
+	l.line(level, format, v)
+}
+func (l serverLog) Fatalf(format string, v ...any) { l.line(slog.LevelError, format, v) }
+func (l serverLog) Debugf(format string, v ...any) { l.line(slog.LevelDebug, format, v) }
+func (l serverLog) Tracef(format string, v ...any) { l.line(slog.LevelDebug, format, v) }

@@ -172,7 +172,11 @@ func (s *slot) take(m *nats.Msg) *nats.Msg {
 	} else {
 		s.looks.answered()
 	}
-	switch m.Header.Get("Status") {
+	status := m.Header.Get("Status")
+	if status != "503" {
+		s.feed.absent.Store(0)
+	}
+	switch status {
 	case "":
 		return m
 	case "404", "408":

@@ -321,7 +321,8 @@ func busy(err error) bool {
 // leaderless reports whether the cluster, a stream or a consumer has no leader at the moment.
 func leaderless(err error) bool {
 	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.ErrorCode == 10008 || api.ErrorCode == 10009 || api.ErrorCode == 10118 || api.ErrorCode == 10119)
+	return errors.Is(err, jetstream.ErrConsumerLeadershipChanged) ||
+		errors.As(err, &api) && (api.ErrorCode == 10008 || api.ErrorCode == 10009 || api.ErrorCode == 10118 || api.ErrorCode == 10119)
 }
 
 // unavailable reports whether the server could not be asked, took no more, or did not answer in time.

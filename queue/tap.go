@@ -121,7 +121,7 @@ func (t *tap) pull(ctx context.Context, stream, consumer string, batch int, visi
 	case <-t.ended:
 		return 0, false, fmt.Errorf("read %s: %w", stream, t.err)
 	case <-ctx.Done():
-		err := errors.Join(fmt.Errorf("read %s: %w", stream, ctx.Err()), t.conn.Close())
+		err := errors.Join(fmt.Errorf("read %s: %w", stream, context.Cause(ctx)), t.conn.Close())
 		<-t.ended
 		return 0, false, err
 	}
