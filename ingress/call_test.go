@@ -164,6 +164,27 @@ func TestFunction_IsRefusedWhenTheQueueIsClosed(t *testing.T) {
 	a.header(t, "Retry-After", "5")
 }
 
+func TestServer_LeavesAQuarterOfItsPlacesToCalls(t *testing.T) {
+	g := start(t, func(o *Options) { o.MaxInFlight = 8 })
+	g.server.places.take(6)
+	for what, a := range map[string]answer{
+		"event": g.invoke("Fetch", "1", "Prefer", "respond-async"),
+		"push":  g.push(`{"ref":"x","commits":[]}`),
+		"root":  g.do("POST", "/", http.Header{"X-Github-Event": {"push"}}, strings.NewReader(`{}`)),
+	} {
+		if message := a.refused(t, 503, "busy"); message == "" {
+			t.Errorf("%s: no message", what)
+		}
+		a.header(t, "Retry-After", "1")
+	}
+	g.invoke("Fetch", "1").want(t, 200, `{ "I am": "Fetch" }`)
+	g.server.places.free(1)
+	if a := g.invoke("Fetch", "1", "Prefer", "respond-async"); a.StatusCode != 202 {
+		t.Errorf("with a place for events: %d %s", a.StatusCode, a.body)
+	}
+	g.server.places.free(5)
+}
+
 func TestServer_RefusesMoreRequestsAtOnceThanItsLimit(t *testing.T) {
 	g := start(t, func(o *Options) { o.MaxInFlight = 1 })
 	entered, leave := make(chan bool), make(chan bool)

@@ -13,7 +13,7 @@ func (s *Server) cloudEvents(x *exchange, t *table, h *hook) error {
 		return handshake(x, h)
 	}
 	x.w.Header().Set("Cache-Control", "private") // the token may be in the URL: RFC 6750, section 2.3
-	return s.post(x, "OPTIONS, POST", func() error { return s.hook(x, t, h) })
+	return s.post(x, "OPTIONS, POST", false, func() error { return s.hook(x, t, h) })
 }
 
 // handshake answers everybody, as the protocol demands: no token comes with the question. A refusal looks as if there were

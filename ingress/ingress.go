@@ -219,7 +219,7 @@ func (s *Server) route(x *exchange) error {
 		if h.Kind == trigger.CloudEvents {
 			return s.cloudEvents(x, t, h)
 		}
-		return s.post(x, http.MethodPost, func() error { return s.hook(x, t, h) })
+		return s.post(x, http.MethodPost, h.Kind == trigger.Alexa, func() error { return s.hook(x, t, h) })
 	}
 	if path == "/" {
 		return s.root(x, t)
@@ -228,7 +228,7 @@ func (s *Server) route(x *exchange) error {
 		x.source = sourceHTTP
 	}
 	if name, ok := strings.CutPrefix(path, functionsPath); ok && s.functions {
-		return s.post(x, http.MethodPost, func() error { return s.function(x, t, name) })
+		return s.post(x, http.MethodPost, !prefersAsync(x.r.Header["Prefer"]), func() error { return s.function(x, t, name) })
 	}
 	if strings.HasPrefix(path, functionsPath) {
 		return refuse(codeNotFound, "calling functions by name is switched off: start the gateway with --functions")
@@ -237,13 +237,13 @@ func (s *Server) route(x *exchange) error {
 }
 
 // post gives a request that has the method POST to serve while there is a place
-// for it; allow lists the methods of the path.
-func (s *Server) post(x *exchange, allow string, serve func() error) error {
+// for it, as a call or as an event; allow lists the methods of the path.
+func (s *Server) post(x *exchange, allow string, call bool, serve func() error) error {
 	if x.r.Method != http.MethodPost {
 		x.w.Header().Set("Allow", allow)
 		return refuse(codeMethod, "use "+allow)
 	}
-	if !s.places.take(1) {
+	if !s.place(call) {
 		return refuse(codeBusy, "too many requests at once: try again soon")
 	}
 	defer func() {

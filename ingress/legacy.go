@@ -16,7 +16,7 @@ func (s *Server) root(x *exchange, t *table) error {
 		x.answer(http.StatusOK, contentJSON, nil)
 		return nil
 	}
-	return s.post(x, "HEAD, POST", func() error {
+	return s.post(x, "HEAD, POST", x.r.Header.Get("X-Github-Event") == "", func() error {
 		body, err := s.body(x, s.forEvent())
 		if err != nil {
 			return err

@@ -18,10 +18,13 @@ type budget struct {
 	taken atomic.Int64
 }
 
-func (b *budget) take(n int64) bool {
+func (b *budget) take(n int64) bool { return b.takeBut(n, 0) }
+
+// takeBut leaves so much of the budget to others.
+func (b *budget) takeBut(n, spare int64) bool {
 	for {
 		taken := b.taken.Load()
-		if taken+n > b.limit {
+		if taken+n > b.limit-spare {
 			return false
 		}
 		if b.taken.CompareAndSwap(taken, taken+n) {
@@ -31,6 +34,19 @@ func (b *budget) take(n int64) bool {
 }
 
 func (b *budget) free(n int64) { b.taken.Add(-n) }
+
+// callShare is the part of the places that events leave to calls: a quarter. Under
+// more load than a gateway can take, events are refused first: their senders try
+// again, and somebody waits for the answer to a call.
+const callShare = 4
+
+// place takes a place for a request, for a call or for an event.
+func (s *Server) place(call bool) bool {
+	if call {
+		return s.places.take(1)
+	}
+	return s.places.takeBut(1, s.places.limit/callShare)
+}
 
 // firstRead is how much memory every body gets, in bytes, before any of it is
 // here. It is not part of the budget, so that many large bodies at once keep no

@@ -103,6 +103,13 @@ func (s *sender) try(ctx context.Context, p *push) (accepted bool) {
 	return true
 }
 
+// answers counts those of one kind.
+func (s *sender) answers(status string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.codes[status]
+}
+
 func (s *sender) post(ctx context.Context, p *push) (status, id string) {
 	body, err := json.Marshal(p.work)
 	if err != nil {
