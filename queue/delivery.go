@@ -43,6 +43,9 @@ func newDelivery(s *slot, m *nats.Msg) *delivery {
 	}
 	d.meta = meta
 	d.event, d.broken = readEvent(m.Subject, m.Header, m.Data, d.place())
+	if newer := readable(m.Header); newer != nil {
+		d.broken = newer
+	}
 	d.root = cmp.Or(d.event.Root, d.place())
 	if bad != nil {
 		d.broken = errors.Join(d.broken, bad)
@@ -114,6 +117,9 @@ func (d *delivery) run(ctx context.Context) Result {
 	switch {
 	case !d.call && d.lost():
 		return Result{Outcome: OutcomeNotStarted}
+	case errors.Is(d.broken, errNewer):
+		d.slot.feed.q.logOf(d.event).Warn("left to a newer worker", "function", d.event.Function, "error", d.broken)
+		return Result{Outcome: OutcomeNotStarted, Message: d.broken.Error()}
 	case d.broken != nil:
 		return corrupt(d.broken)
 	case d.call && time.Now().After(d.event.Deadline):

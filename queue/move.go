@@ -57,13 +57,24 @@ func (q *Queue) warnOfDeath(e *Event, r Reason, code string) {
 // handBack gives an event whose attempt did not count to whichever worker takes it next. A negative acknowledgement
 // would not do: it counts as a delivery, and an event that was delivered too often is taken for one that kills workers.
 func (d *delivery) handBack(ctx context.Context) {
-	copied := *d.event
-	copied.Root = d.root
-	m := encode(&copied, redoSubject(tokenOr(copied.Function)))
+	m := d.again()
 	m.Header[headerMsgID] = []string{NewID()}
 	if d.move(ctx, m) {
 		d.acknowledge(ctx)
 	}
+}
+
+// again is the event as a message for any worker. What this program cannot read stays as it is.
+func (d *delivery) again() *nats.Msg {
+	to := redoSubject(tokenOr(d.event.Function))
+	if errors.Is(d.broken, errNewer) {
+		m := copyOf(d.msg, to)
+		m.Header[headerRoot] = []string{d.root}
+		return m
+	}
+	copied := *d.event
+	copied.Root = d.root
+	return encode(&copied, to)
 }
 
 // move stores a copy, for as long as it takes. It gives up when the worker stops, or when another worker has the event.

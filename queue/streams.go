@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -190,10 +191,13 @@ const settingsKey = "funker-settings"
 func settings(config any) map[string]string {
 	data, _ := json.Marshal(config) // plain data, which cannot fail
 	sum := sha256.Sum256(data)
-	return map[string]string{settingsKey: hex.EncodeToString(sum[:8])}
+	return map[string]string{settingsKey: hex.EncodeToString(sum[:8]), formatKey: strconv.Itoa(format)}
 }
 
-func hasSettings(have, want map[string]string) bool { return have[settingsKey] == want[settingsKey] }
+// hasSettings also takes those of a newer version, which another gateway has made.
+func hasSettings(have, want map[string]string) bool {
+	return have[settingsKey] == want[settingsKey] || formatIn(have[formatKey]) > format
+}
 
 // inCluster has a stream kept by several servers. How it is written is theirs: each syncs its log of all streams.
 func inCluster(cfg jetstream.StreamConfig) jetstream.StreamConfig {
