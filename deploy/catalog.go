@@ -10,6 +10,7 @@ import (
 // Manifest and asks that twice.
 type Catalog struct {
 	current atomic.Pointer[Manifest]
+	known   atomic.Bool
 
 	mu      sync.Mutex
 	changed chan struct{}
@@ -25,6 +26,10 @@ func NewCatalog(m *Manifest) *Catalog {
 // Manifest returns the manifest in force, never nil. It must not be changed.
 func (c *Catalog) Manifest() *Manifest { return c.current.Load() }
 
+// Known reports whether there has been a manifest yet, which may be an empty
+// one. Manifest, asked afterwards, returns that one or a later one.
+func (c *Catalog) Known() bool { return c.known.Load() }
+
 // Changed returns a channel that is closed when the next Set has happened. Who
 // follows the manifest asks for it before reading Manifest, and misses nothing.
 func (c *Catalog) Changed() <-chan struct{} {
@@ -33,14 +38,16 @@ func (c *Catalog) Changed() <-chan struct{} {
 	return c.changed
 }
 
-// Set puts m in force; nil means an empty manifest.
+// Set puts m in force; nil means an empty manifest, for want of one.
 func (c *Catalog) Set(m *Manifest) {
-	if m == nil {
-		m = &Manifest{}
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.current.Store(m)
+	if m == nil {
+		c.current.Store(&Manifest{})
+	} else {
+		c.current.Store(m)
+		c.known.Store(true)
+	}
 	close(c.changed)
 	c.changed = make(chan struct{})
 }

@@ -25,8 +25,12 @@ func TestACatalogWithoutManifestIsEmpty(t *testing.T) {
 		t.Error("an empty catalog has a function")
 	}
 	c.Set(nil)
-	if c.Manifest() == nil {
-		t.Error("got no manifest, want an empty one")
+	if c.Manifest() == nil || c.Known() {
+		t.Errorf("got %v, known %t, want an empty manifest for want of one", c.Manifest(), c.Known())
+	}
+	c.Set(&deploy.Manifest{})
+	if !c.Known() {
+		t.Error("a manifest without functions is none")
 	}
 }
 

@@ -97,6 +97,33 @@ func (q *Queue) Feed(function string, r Retry) (*Feed, error) {
 	return f, nil
 }
 
+// Announced returns when callers know of the feeds that are open: the server has confirmed them. Without a connection it
+// waits for one, however long that takes. Errors: that of ctx, ErrUnavailable after Close.
+func (q *Queue) Announced(ctx context.Context) error {
+	for {
+		if q.nc.IsClosed() {
+			return fmt.Errorf("%w: %w", ErrUnavailable, nats.ErrConnectionClosed)
+		}
+		if q.nc.IsConnected() && q.confirmed(ctx) {
+			return nil
+		}
+		select {
+		case <-time.After(restTime):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// confirmed reports whether the server has read what was sent to it. The connection may break first.
+func (q *Queue) confirmed(ctx context.Context) bool {
+	ctx, cancel := q.whileLinked(ctx)
+	defer cancel()
+	ctx, stop := context.WithTimeout(ctx, publishLimit)
+	defer stop()
+	return q.nc.FlushWithContext(ctx) == nil
+}
+
 // SetRetry changes how often the events are tried from now on.
 func (f *Feed) SetRetry(r Retry) {
 	r = r.withDefaults()

@@ -62,7 +62,8 @@ func New(o Options) *Worker {
 	return &Worker{o, make(chan struct{})}
 }
 
-// Ready is closed when callers know of every function that Run serves at its start.
+// Ready is closed when callers know of every function that Run serves at its start: when the catalog has a manifest, and
+// the server, once there is a connection, has confirmed that its functions have a worker.
 func (w *Worker) Ready() <-chan struct{} { return w.ready }
 
 // errStopping ends the calls that still run when the grace period is over.
@@ -75,17 +76,21 @@ func (w *Worker) Run(ctx, kill context.Context) error {
 	defer cancel()
 	c := newCrew(ctx, kill, w)
 	w.warnOfPorts()
-	var watching sync.WaitGroup
-	defer watching.Wait()
-	sights := w.watch(ctx, &watching)
-	c.arrange(w.Catalog.Manifest(), sight{})
-	close(w.ready)
-	w.Log.Info("worker ready", "functions", len(c.runners), "node", w.Node)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	sights := w.watch(ctx, &beside)
+	announce := sync.OnceFunc(func() {
+		functions := len(c.runners)
+		beside.Go(func() { w.announce(ctx, functions) })
+	})
 	ticker := time.NewTicker(queue.HeartbeatTime)
 	defer ticker.Stop()
 	for last := (sight{}); ctx.Err() == nil; {
-		changed := w.Catalog.Changed()
+		changed, known := w.Catalog.Changed(), w.Catalog.Known()
 		c.arrange(w.Catalog.Manifest(), last)
+		if known {
+			announce()
+		}
 		c.beat()
 		select {
 		case <-ctx.Done():
@@ -100,6 +105,18 @@ func (w *Worker) Run(ctx, kill context.Context) error {
 	return nil
 }
 
+// announce says that the worker is ready, when it is.
+func (w *Worker) announce(ctx context.Context, functions int) {
+	if err := w.Queue.Announced(ctx); err != nil {
+		if ctx.Err() == nil {
+			w.Log.Error("callers do not know of this worker", "error", err)
+		}
+		return
+	}
+	close(w.ready)
+	w.Log.Info("worker ready", "functions", functions, "node", w.Node)
+}
+
 // sight is what is known of the tasks of this node.
 type sight struct {
 	tasks []deploy.Task
@@ -107,12 +124,12 @@ type sight struct {
 }
 
 // watch returns the newest sight; older ones that nobody took are dropped.
-func (w *Worker) watch(ctx context.Context, watching *sync.WaitGroup) <-chan sight {
+func (w *Worker) watch(ctx context.Context, beside *sync.WaitGroup) <-chan sight {
 	sights := make(chan sight, 1)
 	if w.Watch == nil {
 		return sights
 	}
-	watching.Go(func() {
+	beside.Go(func() {
 		w.Watch(ctx, func(tasks []deploy.Task, err error) {
 			select {
 			case <-sights:

@@ -57,7 +57,7 @@ triggers:
 `, address))
 	g := serve(t, dir, manifest, "--no-worker", "--functions")
 	t.Chdir(t.TempDir()) // the worker has no manifest but the gateway's
-	background(t, "functions of the gateway", "worker", "--nats-url", g.nats, "--key", filepath.Join(g.data, "worker.nk"))
+	background(t, `msg="worker ready" functions=1`, "worker", "--nats-url", g.nats, "--key", filepath.Join(g.data, "worker.nk"))
 
 	id := sendPush(t, g.public+"/github/acme", "hook", []byte(`{"ref":"main","commits":[]}`))
 	first, again := next(t, requests), next(t, requests)

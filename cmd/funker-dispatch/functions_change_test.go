@@ -148,7 +148,7 @@ func TestPause_HoldsAWorkerElsewhere(t *testing.T) {
 	s := serveStored(t, "--no-worker")
 	s.mustApply(fmt.Sprintf("functions: {Count: {addresses: [%q], paused: true}}\n", node), "added function Count")
 	t.Chdir(t.TempDir()) // no manifest here: the gateway says what there is
-	background(t, `msg="functions of the gateway" functions=1`, "worker", "--nats-url", s.nats, "--key", filepath.Join(s.data, "worker.nk"))
+	background(t, `msg="worker ready" functions=1`, "worker", "--nats-url", s.nats, "--key", filepath.Join(s.data, "worker.nk"))
 	within(t, "the worker is heard", func() bool { return len(s.functions()[0].Nodes) == 1 })
 	for range 5 {
 		s.later("Count")

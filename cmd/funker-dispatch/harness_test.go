@@ -201,7 +201,7 @@ func newSwarm(t *testing.T, manifests ...string) *swarm {
 			s.gateway = newProcess(t, "gateway", "msg=ready", "serve", "--no-worker", "--functions", "--manifest", file, "--data", s.data,
 				"--listen", s.public, "--admin", "127.0.0.1:0", "--nats-listen", s.nats, "--ack-wait", shortAckWait.String())
 		}
-		s.workers = append(s.workers, newProcess(t, fmt.Sprintf("worker%d", i), "connected to the queue", s.workerArgs(file, s.nats)...))
+		s.workers = append(s.workers, newProcess(t, fmt.Sprintf("worker%d", i), "worker ready", s.workerArgs(file, s.nats)...))
 	}
 	return s
 }

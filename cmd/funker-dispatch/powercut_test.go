@@ -34,7 +34,7 @@ func newOutage(t *testing.T, durability string) *outage {
 		"--listen", o.public, "--admin", "127.0.0.1:0", "--nats-listen", o.nats, "--ack-wait", shortAckWait.String())
 	o.from = newSender(t, o.public)
 	o.startGateway()
-	worker := newProcess(t, "worker", "connected to the queue", o.workerArgs(manifest, o.nats)...)
+	worker := newProcess(t, "worker", "worker ready", o.workerArgs(manifest, o.nats)...)
 	worker.start()
 	worker.awaitReady()
 	o.workers = []*process{worker}
