@@ -180,6 +180,6 @@ func (r *reader) event(name string, data any) {
 
 // write leaves errors to the next Flush.
 func (r *reader) write(format string, values ...any) {
-	_ = r.control.SetWriteDeadline(time.Now().Add(r.patience))
+	_ = r.control.SetWriteDeadline(time.Now().Add(r.patience)) // fails on a closed connection, as Flush does
 	_, _ = fmt.Fprintf(r.w, format, values...)
 }

@@ -68,7 +68,7 @@ func (v *verifier) event(name string, data any) {
 	if err != nil {
 		return // all kinds of data can be encoded
 	}
-	_ = v.control.SetWriteDeadline(time.Now().Add(v.patience))
+	_ = v.control.SetWriteDeadline(time.Now().Add(v.patience)) // fails on a closed connection, as Flush does
 	if _, err := fmt.Fprintf(v.w, "event: %s\ndata: %s\n\n", name, b); err != nil || v.control.Flush() != nil {
 		v.gone()
 	}

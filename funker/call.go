@@ -79,7 +79,7 @@ func bind(ctx context.Context, conn net.Conn) (release func() bool) {
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(deadline) // fails only on a closed connection
 	}
-	return context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	return context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // likewise
 }
 
 // exchange sends the request and returns all that the function has sent. Its

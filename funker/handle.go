@@ -39,7 +39,7 @@ func Handle[In, Out any](ctx context.Context, l net.Listener, fn func(context.Co
 }
 
 func acceptOne(ctx context.Context, l net.Listener) (net.Conn, error) {
-	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() }) // Accept says that it is closed
 	defer l.Close()
 	defer stop()
 	conn, err := l.Accept()

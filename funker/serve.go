@@ -49,7 +49,7 @@ func serve(ctx context.Context, l net.Listener, handle handler, o Options) error
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer l.Close()
-	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
+	defer context.AfterFunc(ctx, func() { _ = l.Close() })() // Accept says that it is closed
 
 	slots := make(chan struct{}, o.Concurrency)
 	for {

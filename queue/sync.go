@@ -237,7 +237,7 @@ func (s *syncer) syncAll(paths []string) error {
 			return nil
 		})
 	}
-	_ = g.Wait()
+	_ = g.Wait() // the errors are in errs
 	for _, err := range errs {
 		if errors.Is(err, errNotOnDisk) {
 			return err
@@ -354,6 +354,7 @@ func (f *folder) list(paths []string, now time.Time, info fs.FileInfo) ([]string
 func (f *folder) protect(before *folder) {
 	msgs := f.folders["msgs"]
 	if before.info == nil && msgs != nil && !skipped[filepath.Base(f.path)] {
+		// Not every file system has the flag.
 		_ = setSyncFlag(f.path, true) // for the next msgs, after a purge
 		_ = setSyncFlag(msgs.path, true)
 	}

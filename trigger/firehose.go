@@ -86,7 +86,7 @@ func firehoseEvent(r Request, payload string, divided bool) (Event, error) {
 }
 
 func firehoseReply(requestID string, now time.Time) []byte {
-	id, _ := json.Marshal(requestID)
+	id, _ := json.Marshal(requestID) // a string can always be written
 	return append(strconv.AppendInt(append(append([]byte(`{"requestId":`), id...), `,"timestamp":`...), now.UnixMilli(), 10), '}')
 }
 

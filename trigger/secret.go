@@ -19,7 +19,9 @@ func (Secret) String() string { return hidden }
 func (Secret) GoString() string { return hidden }
 
 // Format implements fmt.Formatter: %d and its like would print the bytes.
-func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
+func (Secret) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, hidden) // fmt.Formatter has no error to return
+}
 
 // LogValue implements slog.LogValuer.
 func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }

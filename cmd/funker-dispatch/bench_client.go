@@ -30,7 +30,7 @@ func (l *lean) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := c.exchange(req)
 	if err != nil {
-		_ = c.Close()
+		_ = c.Close() // what went wrong before says more
 		return nil, err
 	}
 	if resp.Close {
@@ -88,7 +88,7 @@ func (l *lean) CloseIdleConnections() {
 	defer l.mu.Unlock()
 	for _, conns := range l.idle {
 		for _, c := range conns {
-			_ = c.Close()
+			_ = c.Close() // nothing is on its way
 		}
 	}
 	clear(l.idle)
