@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/funker-dispatch/funker-dispatch/trigger"
 )
 
 // command returns the subcommand table. started is set once a command line has been understood.
@@ -112,14 +114,22 @@ func printJSON(w io.Writer, v any) error {
 // printList prints an empty list as [], not as null.
 func printList[T any](w io.Writer, list []T) error { return printJSON(w, append([]T{}, list...)) }
 
-// readData reads the value of -d: JSON itself, @FILE, or @- for standard input.
+// readData reads the value of -d: JSON itself, @FILE, or @- for standard input. The name of a file without the @ is an
+// error: nobody means it as a body.
 func readData(cmd *cobra.Command, data string) ([]byte, error) {
 	file, ok := strings.CutPrefix(data, "@")
 	switch {
+	case !ok && trigger.CheckJSON([]byte(data)) != nil && isFile(data):
+		return nil, usagef("%s is a file: to read it write @%s", data, data)
 	case !ok:
 		return []byte(data), nil
 	case file == "-":
 		return io.ReadAll(cmd.InOrStdin())
 	}
 	return os.ReadFile(file)
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
 }

@@ -31,6 +31,8 @@ func TestRun_ExitCodesAndMessages(t *testing.T) {
 	defer l.Close()
 	good := write(t, dir, "good.yaml", "functions: {A: {addresses: [\"127.0.0.1:1\"]}}\n")
 	file := write(t, dir, "file", "")
+	write(t, dir, "secret", "s3cret")
+	senders := write(t, dir, "senders.yaml", "functions: {A: }\ntriggers: [{github: acme, secret-file: secret, function: A}]\n")
 	for _, c := range []struct {
 		args []string
 		code int
@@ -55,6 +57,10 @@ func TestRun_ExitCodesAndMessages(t *testing.T) {
 		{[]string{"function", "nonsense"}, exitUsage, "there is no \"nonsense\": take commits, echo, hello or hostname"},
 		{[]string{"function"}, exitUsage, "is missing"},
 		{[]string{"invoke", "A", "-d", "{"}, exitUsage, "JSON"},
+		{[]string{"invoke", "A", "-d", "no-such-file.json"}, exitUsage, "JSON"},
+		{[]string{"invoke", "A", "-d", bad}, exitUsage, bad + " is a file: to read it write @" + bad},
+		{[]string{"events", "replay", "A", "--edited", bad}, exitUsage, bad + " is a file: to read it write @" + bad},
+		{[]string{"sign", "github", "-d", bad, "--manifest", senders}, exitUsage, bad + " is a file: to read it write @" + bad},
 		{[]string{"serve", "--admin", "0.0.0.0:3001", "--manifest", good}, exitUsage, "loopback"},
 		{[]string{"serve", "--max-events", "10", "--manifest", good}, exitUsage, "--max-events 10: choose 16MiB or more"},
 		{[]string{"serve", "--ack-wait", "1ms", "--manifest", good}, exitUsage, "--ack-wait 1ms: choose"},
