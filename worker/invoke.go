@@ -91,11 +91,15 @@ func notStarted(function string, err error) queue.Result {
 
 // line is the one line of an attempt.
 func (w *Worker) line(e *queue.Event, r queue.Result) {
-	ctx, level := context.Background(), slog.LevelDebug
+	ctx, level, skipped := context.Background(), slog.LevelWarn, 0
 	switch {
 	case r.Outcome == queue.OutcomeOK, r.Outcome == queue.OutcomeNotStarted && r.Last: // a task that ends is no news
-	default:
-		level = slog.LevelWarn
+		level = slog.LevelDebug
+	case r.Outcome == queue.OutcomeNotStarted && e.Deadline.IsZero(): // an event, which waits
+		var due bool
+		if skipped, due = w.waits.due(e, r); !due {
+			level = slog.LevelDebug
+		}
 	}
 	if !w.Log.Enabled(ctx, level) {
 		return
@@ -112,6 +116,9 @@ func (w *Worker) line(e *queue.Event, r queue.Result) {
 	}
 	if r.Code != "" {
 		attrs = append(attrs, slog.String("code", r.Code), slog.String("reason", r.Message))
+	}
+	if skipped > 0 {
+		attrs = append(attrs, slog.Int("not_logged", skipped))
 	}
 	w.Log.LogAttrs(ctx, level, "attempt", attrs...)
 }

@@ -27,6 +27,12 @@ func isReady(w *Worker) bool {
 func runWorker(t *testing.T, q *queue.Queue, c *deploy.Catalog) *Worker {
 	t.Helper()
 	w := New(Options{Queue: q, Catalog: c, Log: testLog(), Payload: func(e *queue.Event, _ *deploy.Function) ([]byte, error) { return e.Body, nil }})
+	runUntilEnd(t, w)
+	return w
+}
+
+func runUntilEnd(t *testing.T, w *Worker) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx, ctx) }()
@@ -36,7 +42,6 @@ func runWorker(t *testing.T, q *queue.Queue, c *deploy.Catalog) *Worker {
 			t.Errorf("run: %v", err)
 		}
 	})
-	return w
 }
 
 // gatewayWith is a gateway that listens, with one function.

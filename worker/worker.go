@@ -43,6 +43,7 @@ type Options struct {
 type Worker struct {
 	Options
 	ready chan struct{}
+	waits *waits
 }
 
 // New returns a worker that does nothing until Run.
@@ -59,7 +60,7 @@ func New(o Options) *Worker {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &Worker{o, make(chan struct{})}
+	return &Worker{o, make(chan struct{}), newWaits()}
 }
 
 // Ready is closed when callers know of every function that Run serves at its start: when the catalog has a manifest, and

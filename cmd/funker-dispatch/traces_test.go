@@ -159,6 +159,7 @@ func TestTraces_AnEventThatWaitsForATaskMakesNoSpans(t *testing.T) {
 	for _, p := range s.processes() {
 		p.env = []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + c.URL, "OTEL_BSP_SCHEDULE_DELAY=20"}
 	}
+	s.workers[0].args = append(s.workers[0].args, "--log-level", "debug") // all tries
 	s.start()
 	s.async(t, work{ID: "a", Plan: planOK})
 	within(t, "the worker has tried twice", func() bool { return strings.Count(s.workers[0].text(0), "outcome=not-started") >= 2 })
