@@ -141,11 +141,11 @@ func (q *Queue) conflict(ctx context.Context, text []byte) (revision uint64, err
 func (q *Queue) WatchConfig(ctx context.Context, changed func()) error {
 	kv, err := q.js.KeyValue(ctx, configBucket)
 	if err != nil {
-		return fmt.Errorf("open configuration: %w", err)
+		return unlessOver(ctx, fmt.Errorf("open configuration: %w", err))
 	}
 	w, err := kv.Watch(ctx, configKey, jetstream.MetaOnly())
 	if err != nil {
-		return fmt.Errorf("watch configuration: %w", err)
+		return unlessOver(ctx, fmt.Errorf("watch configuration: %w", err))
 	}
 	defer func() { _ = w.Stop() }() // fails only when the connection is closed
 	for {

@@ -16,7 +16,7 @@ const followAhead = 64
 func (q *Queue) Tail(ctx context.Context, f func(Attempt)) error {
 	end, err := q.LogEnd(ctx)
 	if err != nil {
-		return err
+		return unlessOver(ctx, err)
 	}
 	return q.Follow(ctx, end, func(_ uint64, a Attempt) { f(a) })
 }
@@ -34,7 +34,7 @@ func (q *Queue) Follow(ctx context.Context, after uint64, f func(line uint64, a 
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
 	})
 	if err != nil {
-		return fmt.Errorf("read %s: %w", streamLog, err)
+		return unlessOver(ctx, fmt.Errorf("read %s: %w", streamLog, err))
 	}
 	it, err := c.Messages(jetstream.PullMaxMessages(followAhead))
 	if err != nil {
@@ -55,4 +55,12 @@ func (q *Queue) Follow(ctx context.Context, after uint64, f func(line uint64, a 
 		}
 		f(line, newAttempt(&nats.Msg{Header: m.Headers(), Data: m.Data()}, at))
 	}
+}
+
+// unlessOver returns an error of what goes on until ctx is cancelled, or nil when that is all it says.
+func unlessOver(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }

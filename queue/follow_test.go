@@ -43,3 +43,20 @@ func TestFollow_GoesOnBehindALineAndShowsWhatIsMissing(t *testing.T) {
 		}
 	}
 }
+
+// As of a gateway that is stopped as soon as it has started.
+func TestFollow_AContextThatIsOverAlreadyIsNoError(t *testing.T) {
+	q := open(t, "F")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, err := range map[string]error{
+		"Tail":            q.Tail(ctx, func(Attempt) {}),
+		"Follow":          q.Follow(ctx, 0, func(uint64, Attempt) {}),
+		"WatchConfig":     q.WatchConfig(ctx, func() {}),
+		"FollowFunctions": q.FollowFunctions(ctx, func([]byte) {}),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
