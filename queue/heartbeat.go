@@ -26,8 +26,9 @@ const maxAdopted = 1000
 type Heartbeat struct {
 	Worker    string         `json:"worker"` // unique; a worker that starts again is another one
 	Node      string         `json:"node"`
-	Trouble   string         `json:"trouble,omitempty"` // why it does not know the tasks of its node
+	Trouble   string         `json:"trouble,omitempty"` // why it does not know the tasks of its node, or what is wrong with its clock
 	Functions []FunctionLoad `json:"functions"`
+	Sent      time.Time      `json:"sent"`  // by its own clock; filled in by Beat
 	Heard     time.Time      `json:"heard"` // by the gateway
 }
 
@@ -47,6 +48,7 @@ func (q *Queue) Beat(h Heartbeat) error {
 	if !q.nc.IsConnected() {
 		return nil
 	}
+	h.Sent = time.Now().UTC()
 	data, err := json.Marshal(h)
 	if err == nil {
 		err = q.nc.Publish(heartbeatSubject(tokenOr(h.Node)), data)
@@ -72,12 +74,13 @@ func (q *Queue) Served(function string) bool {
 type beats struct {
 	mu      sync.Mutex
 	last    map[string]Heartbeat
+	clocks  map[string]*clock // of the workers in last
 	adopted int
 }
 
 // hear keeps what the workers say.
 func (q *Queue) hear() error {
-	q.beats.last = map[string]Heartbeat{}
+	q.beats.last, q.beats.clocks = map[string]Heartbeat{}, map[string]*clock{}
 	_, err := q.nc.Subscribe(heartbeatSubject("*"), func(m *nats.Msg) {
 		var h Heartbeat
 		if err := json.Unmarshal(m.Data, &h); err != nil {
@@ -85,7 +88,9 @@ func (q *Queue) hear() error {
 			return
 		}
 		h.Heard = time.Now()
-		q.beats.keep(h)
+		if wrong, changed := q.beats.keep(h); changed {
+			q.logClock(h.Node, wrong)
+		}
 		q.adopt(h)
 	})
 	if err != nil {
@@ -94,15 +99,37 @@ func (q *Queue) hear() error {
 	return nil
 }
 
-func (b *beats) keep(h Heartbeat) {
+// keep also returns what is wrong with the clock of the worker, and whether that has begun or ended just now.
+func (b *beats) keep(h Heartbeat) (wrong string, changed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for id, old := range b.last {
 		if time.Since(old.Heard) > beatLife {
 			delete(b.last, id)
+			delete(b.clocks, id)
 		}
 	}
+	c := b.clocks[h.Worker]
+	if c == nil {
+		c = &clock{}
+		b.clocks[h.Worker] = c
+	}
+	if !h.Sent.IsZero() { // an older worker does not say it
+		c.note(h.Sent, h.Heard)
+	}
+	wrong = c.trouble()
+	changed, c.wrong = (wrong != "") != c.wrong, wrong != ""
+	h.Trouble = cmp.Or(h.Trouble, wrong)
 	b.last[h.Worker] = h
+	return wrong, changed
+}
+
+func (q *Queue) logClock(node, wrong string) {
+	if wrong == "" {
+		q.log.Info("clock of a worker is right again", "node", node)
+		return
+	}
+	q.log.Warn("clock of a worker is wrong", "node", node, "problem", wrong)
 }
 
 func (b *beats) all() []Heartbeat {

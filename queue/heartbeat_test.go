@@ -39,7 +39,7 @@ func TestHeartbeat_TheGatewayKnowsItsWorkersAndWhatTheyFound(t *testing.T) {
 }
 
 func TestHeartbeat_AWorkerThatIsSilentIsForgotten(t *testing.T) {
-	b := beats{last: map[string]Heartbeat{}}
+	b := beats{last: map[string]Heartbeat{}, clocks: map[string]*clock{}}
 	b.keep(Heartbeat{Worker: "old", Heard: time.Now().Add(-2 * beatLife)})
 	if got := b.all(); len(got) != 0 {
 		t.Errorf("got %+v", got)
