@@ -258,6 +258,10 @@ func (s *Server) health(x *exchange) error {
 		x.w.Header().Set("Allow", "GET, HEAD")
 		return refuse(codeMethod, "use GET")
 	}
+	if !s.queue.Together() {
+		x.answer(http.StatusServiceUnavailable, contentJSON, []byte(`{"status":"`+StatusWaiting+`"}`))
+		return nil
+	}
 	x.answer(http.StatusOK, contentJSON, []byte(`{"status":"ok"}`))
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -32,6 +34,7 @@ const (
 type lease struct {
 	q        *Queue
 	node     string
+	gateways []string     // names of all, in order
 	mine     atomic.Int64 // until when this gateway holds it, in nanoseconds since began; 0 when it does not
 	began    time.Time
 	holder   atomic.Pointer[string] // as it was seen last
@@ -42,8 +45,8 @@ type lease struct {
 }
 
 // holdLease begins to take part.
-func (q *Queue) holdLease(node string) {
-	l := &lease{q: q, node: node, began: time.Now()}
+func (q *Queue) holdLease(c *Cluster) {
+	l := &lease{q: q, node: c.Node, gateways: slices.Sorted(maps.Keys(c.Peers)), began: time.Now()}
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop, q.lease = stop, l
 	l.wg.Go(func() { every(ctx, renewEvery, l.turn) })

@@ -188,7 +188,7 @@ func (q *Queue) start(ctx context.Context, o Options, key nkeys.KeyPair) error {
 		return err
 	}
 	if o.Cluster != nil {
-		q.holdLease(o.Cluster.Node)
+		q.holdLease(o.Cluster)
 	}
 	q.index = newIndex(q, q.server.InProcessConn, key)
 	if o.Metrics != nil {

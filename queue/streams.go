@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -207,11 +208,20 @@ func inCluster(cfg jetstream.StreamConfig) jetstream.StreamConfig {
 
 // createStreams makes the streams or brings those of an older version up to date.
 func (q *Queue) createStreams(ctx context.Context, o Options) error {
+	var once sync.Once
 	for _, cfg := range streamConfigs(o) {
 		if o.Cluster != nil {
 			cfg = inCluster(cfg)
 		}
-		err := q.persist(ctx, func(ctx context.Context) error { return createStream(ctx, q.js, cfg) })
+		err := q.persist(ctx, func(ctx context.Context) error {
+			err := createStream(ctx, q.js, cfg)
+			if peerless(err) {
+				once.Do(func() {
+					q.log.Warn("waiting for the other gateways: a new cluster begins when there is one for each copy")
+				})
+			}
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -329,8 +339,14 @@ func leaderless(err error) bool {
 		errors.As(err, &api) && (api.ErrorCode == 10008 || api.ErrorCode == 10009 || api.ErrorCode == 10118 || api.ErrorCode == 10119)
 }
 
+// peerless reports whether fewer gateways have been seen than a new stream has copies.
+func peerless(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == 10005
+}
+
 // unavailable reports whether the server could not be asked, took no more, or did not answer in time.
 func unavailable(err error) bool {
-	return busy(err) || leaderless(err) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
+	return busy(err) || leaderless(err) || peerless(err) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
 		errors.Is(err, nats.ErrConnectionDraining) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrNoStreamResponse)
 }

@@ -66,6 +66,7 @@ type gateway struct {
 	keeper   *keeper
 	services *services // nil without an engine
 	metrics  *prometheus.Registry
+	lobby    *lobby // until the listeners are bound
 	worker   *worker.Worker
 	public   *listener
 	plain    *listener // beside a public one with TLS; nil: there is none
@@ -103,14 +104,19 @@ func (g *gateway) listeners() []*listener {
 func newGateway(ctx context.Context, o gatewayOptions) (*gateway, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	waiting, err := openLobby(ctx, o)
+	if err != nil {
+		return nil, err
+	}
 	q, err := queue.Open(ctx, queue.Options{
 		Dir: o.data, Listen: o.natsListen, MaxEvents: o.maxEvents, Durability: o.durability, AckWait: o.ackWait, Log: o.log,
 		Cluster: o.cluster, Metrics: registry, WorkersWithoutKey: o.anyWorker, Tracer: o.tracer,
 	})
 	if err != nil {
+		waiting.close()
 		return nil, err
 	}
-	g := &gateway{options: o, queue: q, metrics: registry}
+	g := &gateway{options: o, queue: q, metrics: registry, lobby: waiting}
 	if err := g.build(ctx); err != nil {
 		return nil, errors.Join(err, g.close())
 	}
@@ -154,6 +160,7 @@ func (g *gateway) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	g.lobby.close()
 	if g.public, err = listen(ctx, "listen", o.listen, front.HTTP()); err != nil {
 		return err
 	}
@@ -264,6 +271,7 @@ func after(ctx context.Context, d time.Duration) context.Context {
 
 // close releases what newGateway took.
 func (g *gateway) close() error {
+	g.lobby.close()
 	for _, l := range g.listeners() {
 		// After a shutdown the listener is closed already.
 		_ = l.Close()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/funker-dispatch/funker-dispatch/ingress"
 )
 
 // healthTimeout is shorter than the time after which Docker ends a check, so that there is a reason to read.
@@ -24,7 +27,9 @@ func healthcheckCommand() *cobra.Command {
 		Use:   "healthcheck [URL]",
 		Short: "Ask the gateway or the worker of this container whether it works",
 		Long: `healthcheck asks GET /healthz, prints the answer, and fails unless it is 200. Without a URL it asks the first process
-of the container at the address that its command line names. A function is not asked: it would take that for a call.`,
+of the container at the address that its command line names. A function is not asked: it would take that for a call. A
+gateway that waits for the other ones of its cluster answers 503, so that nobody sends it anything, and passes the check:
+to start it again would not help.`,
 		Example: `  funker-dispatch healthcheck http://127.0.0.1:3000/healthz`,
 		Args:    cobra.MaximumNArgs(1),
 	}
@@ -97,6 +102,12 @@ func healthzAt(scheme, address string) (string, error) {
 	return scheme + "://" + net.JoinHostPort(host, port) + healthPath, nil
 }
 
+// waits reports whether a gateway is well itself, and waits for others.
+func waits(status int, body []byte) bool {
+	var health struct{ Status string }
+	return status == http.StatusServiceUnavailable && json.Unmarshal(body, &health) == nil && health.Status == ingress.StatusWaiting
+}
+
 func checkHealth(ctx context.Context, client *http.Client, url string, stdout io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
@@ -113,7 +124,7 @@ func checkHealth(ctx context.Context, client *http.Client, url string, stdout io
 	if err != nil {
 		return fmt.Errorf("read the answer of %s: %w", url, err)
 	}
-	if answer.StatusCode != http.StatusOK {
+	if answer.StatusCode != http.StatusOK && !waits(answer.StatusCode, body) {
 		return fmt.Errorf("%s: %s: %s", url, answer.Status, body)
 	}
 	_, err = fmt.Fprintf(stdout, "%s\n", body)
