@@ -138,7 +138,7 @@ func (q *Queue) pull(ctx context.Context, stream, token string) (*nats.Msg, erro
 		return nil, err
 	}
 	m := (*nats.Msg)(nil)
-	if err = q.nc.PublishRequest(pullSubject(stream, consumerName(token)), inbox, pullNoWait); err == nil {
+	if err = q.nc.PublishRequest(pullSubject(q.prefix, stream, consumerName(token)), inbox, pullNoWait); err == nil {
 		m, err = sub.NextMsgWithContext(ctx)
 	}
 	return m, errors.Join(err, sub.Unsubscribe())

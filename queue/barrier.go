@@ -24,7 +24,7 @@ func (q *Queue) flush(ctx context.Context, stream string) error {
 		if err := q.sync.wait(ctx, stream); err != nil {
 			return fmt.Errorf("%w: sync to disk: %w", ErrUnavailable, err)
 		}
-	case q.server == nil:
+	case !q.gateway():
 		m, err := q.ask(ctx, subjectSync, []byte(stream))
 		if err != nil {
 			return fmt.Errorf("wait for the sync: %w", err)
@@ -47,7 +47,7 @@ func (q *Queue) flushAll() error {
 // isSettled reports whether a run has ended or stands at another message than the one at hand. It returns
 // ErrUnavailable when the gateway does not answer.
 func (q *Queue) isSettled(ctx context.Context, root, at string) (bool, error) {
-	if q.server != nil {
+	if q.gateway() {
 		ctx, cancel := context.WithTimeout(ctx, publishLimit)
 		defer cancel()
 		settled, err := q.settled(ctx, root, at)

@@ -117,7 +117,7 @@ func (p *post) weight() int {
 	if len(p.event.Body) > MaxMessage {
 		return overhead
 	}
-	return len(p.event.Body) + overhead
+	return len(p.event.Body) + overhead // more than it takes where less than MaxMessage fits a message
 }
 
 // batches parts posts by the limits of a batch. One that is too large for them is alone.

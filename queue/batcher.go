@@ -115,11 +115,11 @@ func (q *Queue) sendTogether(parcels []*parcel) error {
 // sendBatch sends messages as one batch. The server drops one that is not complete after ten seconds. Nobody's context
 // counts: the messages may be of many.
 func (q *Queue) sendBatch(messages []*nats.Msg, size int) (*jetstream.PubAck, error) {
-	if err := q.fits(size); err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), publishLimit)
 	defer cancel()
+	if err := q.fits(ctx, size); err != nil {
+		return nil, err
+	}
 	ctx, release := q.whileLinked(ctx)
 	defer release()
 	id, last := []string{NewID()}, messages[len(messages)-1]
@@ -143,7 +143,10 @@ func (q *Queue) sendBatch(messages []*nats.Msg, size int) (*jetstream.PubAck, er
 
 // fits returns errStoreFull when a batch exceeds what all streams together may take. The server does not check that before
 // it stores a batch, and stops in the middle without an answer.
-func (q *Queue) fits(size int) error {
+func (q *Queue) fits(ctx context.Context, size int) error {
+	if q.outside != nil {
+		return q.fitsOutside(ctx, size)
+	}
 	if q.server == nil {
 		return nil
 	}

@@ -28,11 +28,13 @@ import (
 // `nats object ls funker-bodies`.
 
 const (
-	bucket     = "funker-bodies"
-	chunkSize  = 1 << 20          // also how long a call may wait behind a body on the same connection
-	bodyLimit  = 30 * time.Second // to store a body and to sync it
-	readBodies = "$JS.API.DIRECT.GET." + streamBodies
+	bucket    = "funker-bodies"
+	maxChunk  = 1 << 20          // also how long a call may wait behind a body on the same connection
+	bodyLimit = 30 * time.Second // to store a body and to sync it
 )
+
+// chunkSize is less than maxChunk where the server takes no larger messages.
+func (q *Queue) chunkSize() int { return min(maxChunk, q.MaxMessage()) }
 
 func chunkSubject(object string) string { return "$O." + bucket + ".C." + object }
 func metaSubject(name string) string    { return "$O." + bucket + ".M." + name }
@@ -79,7 +81,7 @@ func readClaim(h nats.Header) (*claim, error) {
 // storeBody stores the body of an event durably when it does not fit a message. One that is stored already stays.
 // Errors: ErrFull, with nothing kept, and ErrUnavailable, with a rest that is swept.
 func (q *Queue) storeBody(ctx context.Context, e *Event) error {
-	if len(e.Body) <= MaxMessage || e.claim != nil {
+	if len(e.Body) <= q.MaxMessage() || e.claim != nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, bodyLimit)
@@ -94,7 +96,7 @@ func (q *Queue) storeBody(ctx context.Context, e *Event) error {
 func (q *Queue) storeObject(ctx context.Context, e *Event) error {
 	e.claim = &claim{object: NewID(), size: len(e.Body), sum: sha256.Sum256(e.Body)}
 	n := 0
-	for chunk := range slices.Chunk(e.Body, chunkSize) {
+	for chunk := range slices.Chunk(e.Body, q.chunkSize()) {
 		n++
 		m := &nats.Msg{Subject: chunkSubject(e.claim.object), Data: chunk, Header: nats.Header{headerMsgID: {e.claim.object + "." + strconv.Itoa(n)}}}
 		_, err := q.sendToLeader(ctx, len(chunk), func(ctx context.Context) (*jetstream.PubAck, error) { return q.js.PublishMsg(ctx, m) })
@@ -148,9 +150,9 @@ func (q *Queue) nameBody(e *Event, seq uint64) {
 		ObjectMeta: jetstream.ObjectMeta{
 			Name: e.claim.object, Description: "body of event " + e.ID,
 			Metadata: map[string]string{"event": e.ID, messageKey: streamEvents + "/" + strconv.FormatUint(seq, 10)},
-			Opts:     &jetstream.ObjectMetaOptions{ChunkSize: chunkSize},
+			Opts:     &jetstream.ObjectMetaOptions{ChunkSize: uint32(q.chunkSize())}, //nolint:gosec // at most maxChunk
 		},
-		Bucket: bucket, NUID: e.claim.object, Size: uint64(e.claim.size), Chunks: uint32((e.claim.size + chunkSize - 1) / chunkSize), //nolint:gosec // both are below MaxBody
+		Bucket: bucket, NUID: e.claim.object, Size: uint64(e.claim.size), Chunks: uint32((e.claim.size + q.chunkSize() - 1) / q.chunkSize()), //nolint:gosec // both are below MaxBody
 		Digest: "SHA-256=" + base64.URLEncoding.EncodeToString(e.claim.sum[:]),
 	})
 	if err == nil {

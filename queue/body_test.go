@@ -390,7 +390,7 @@ func TestBody_AWorkerMayReadBodiesAndNothingElse(t *testing.T) {
 	}
 	object := m.Header.Get(headerObject)
 	for _, subject := range []string{
-		chunkSubject(object), metaOf(object), readBodies + "." + chunkSubject(object), "$JS.API.STREAM.PURGE." + streamBodies,
+		chunkSubject(object), metaOf(object), apiPrefix("") + "DIRECT.GET." + streamBodies + "." + chunkSubject(object), "$JS.API.STREAM.PURGE." + streamBodies,
 		"$JS.API.STREAM.INFO." + streamBodies, "$JS.API.STREAM.MSG.DELETE." + streamBodies, "$JS.API.CONSUMER.CREATE." + streamBodies,
 		"$JS.API.CONSUMER.CREATE." + streamBodies + ".x.$O.>", "$JS.API.DIRECT.GET." + streamEvents, "$JS.API.STREAM.MSG.GET." + streamEvents,
 	} {

@@ -65,8 +65,8 @@ func (q *Queue) Call(ctx context.Context, e *Event) ([]byte, error) {
 }
 
 func (q *Queue) call(ctx context.Context, e *Event) ([]byte, error) {
-	if len(e.Body) > MaxMessage {
-		return nil, tooLarge(e, "a call", MaxMessage)
+	if most := q.MaxMessage(); len(e.Body) > most {
+		return nil, tooLarge(e, "a call", most)
 	}
 	subject, err := prepare(e, callSubject)
 	if err != nil {

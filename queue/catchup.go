@@ -171,14 +171,11 @@ func (x *index) skip(ctx context.Context, r *reader, last uint64) error {
 // open makes sure that there is a connection, and a consumer that begins where the reader stands.
 func (x *index) open(ctx context.Context, r *reader) error {
 	if x.tap == nil {
-		conn, err := x.dial()
+		t, err := x.connect()
 		if err != nil {
-			return fmt.Errorf("connect the index: %w", err)
-		}
-		if x.tap, err = openTap(conn, x.key); err != nil {
 			return err
 		}
-		x.tasks.Go(x.tap.run)
+		x.tap = t
 	}
 	if r.consumer != "" {
 		return nil
@@ -202,9 +199,7 @@ func (x *index) hangUp() {
 	if x.tap == nil {
 		return
 	}
-	// A connection within the process has nothing to tell when it is closed.
-	_ = x.tap.conn.Close()
-	<-x.tap.ended
+	x.tap.close()
 	x.tap = nil
 	for s := range x.readers {
 		x.readers[s].consumer = ""

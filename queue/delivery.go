@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -145,7 +146,11 @@ func (d *delivery) run(ctx context.Context) Result {
 		d.slot.feed.q.logOf(d.event).Warn("body not read: trying again", "function", d.event.Function, "error", err)
 		return Result{Outcome: OutcomeNotStarted}
 	}
-	return run(d.slot.handle, e)
+	r := run(d.slot.handle, e)
+	if most := d.slot.feed.q.MaxMessage(); d.call && len(r.Reply) > most {
+		return Result{Outcome: OutcomeFailed, Code: CodeReplyTooLarge, Message: fmt.Sprintf("the reply has %d bytes, and the NATS server takes %d at most", len(r.Reply), most), Duration: r.Duration}
+	}
+	return r
 }
 
 func corrupt(err error) Result {

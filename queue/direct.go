@@ -18,7 +18,7 @@ import (
 // Any server of a cluster answers, also one that does not have the newest messages yet: what it does not have, the leader is
 // asked for. What is stored at a sequence never changes.
 func (q *Queue) get(ctx context.Context, stream string, request []byte) (*nats.Msg, error) {
-	m, err := q.request(ctx, "$JS.API.DIRECT.GET."+stream, request)
+	m, err := q.request(ctx, q.prefix+"DIRECT.GET."+stream, request)
 	if err == nil && m.Header.Get("Status") == "404" && q.clustered() {
 		return q.getFromLeader(ctx, stream, request)
 	}
@@ -34,7 +34,7 @@ func (q *Queue) getNewest(ctx context.Context, stream string, request []byte) (*
 }
 
 func (q *Queue) getFromLeader(ctx context.Context, stream string, request []byte) (*nats.Msg, error) {
-	m, err := q.request(ctx, leaderGet(stream), request)
+	m, err := q.request(ctx, q.prefix+leaderGet+stream, request)
 	if err != nil {
 		return nil, err
 	}
@@ -70,4 +70,4 @@ func (q *Queue) getFromLeader(ctx context.Context, stream string, request []byte
 	return &nats.Msg{Header: h, Data: stored.Data}, nil
 }
 
-func leaderGet(stream string) string { return "$JS.API.STREAM.MSG.GET." + stream }
+const leaderGet = "STREAM.MSG.GET."

@@ -162,7 +162,7 @@ const overhead = 1 << 10
 // admit returns ErrFull when so many bytes would be stored in the reserve of the disk. Otherwise done has to be called
 // once they are stored.
 func (q *Queue) admit(size int64) (done func(), err error) {
-	if q.house == nil {
+	if q.house == nil || q.house.disk == nil {
 		return func() {}, nil
 	}
 	d := q.house.disk

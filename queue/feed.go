@@ -26,8 +26,8 @@ func (l lane) stream() string {
 	return [lanes]string{streamCalls, streamRetry, streamEvents}[l]
 }
 
-func pullSubject(stream, consumer string) string {
-	return "$JS.API.CONSUMER.MSG.NEXT." + stream + "." + consumer
+func pullSubject(prefix, stream, consumer string) string {
+	return prefix + "CONSUMER.MSG.NEXT." + stream + "." + consumer
 }
 
 // recheck is how often a feed looks for work that came without a hint, such as a redelivery.
@@ -70,7 +70,7 @@ func (q *Queue) Feed(function string, r Retry) (*Feed, error) {
 	running, stop := context.WithCancel(context.Background())
 	f.stop = stop
 	for l := range lanes {
-		f.pulls[l] = pullSubject(l.stream(), consumerName(token))
+		f.pulls[l] = pullSubject(q.prefix, l.stream(), consumerName(token))
 		f.wake[l] = make(chan struct{}, wakeTokens)
 	}
 	err = f.subscribe(hereSubject(token), func(m *nats.Msg) {

@@ -23,7 +23,7 @@ const (
 
 // ours are the names that a data folder may have before its format is written down: those that the program makes, and
 // the one that a new file system has. A file that is not written to its end has ".new" behind its name.
-var ours = []string{lockFile, AdminKey, WorkerKey, "admin.token", "read.token", streamsDir, formatFile, clusterFile, "lost+found"}
+var ours = []string{lockFile, AdminKey, WorkerKey, "admin.token", "read.token", streamsDir, formatFile, clusterFile, outsideFile, "lost+found"}
 
 // checkFolder refuses a folder that another program uses, or that a later version of this one has changed. Folders
 // from before the format was written down are recognised by what they hold.

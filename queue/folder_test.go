@@ -86,7 +86,11 @@ func asBefore(t *testing.T, dir string, n int) {
 			t.Fatal(err)
 		}
 	}()
-	q, err := connect("", dispatchInbox, key, testLog(t), nats.InProcessServer(s))
+	auth, err := withKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := connect(DialOptions{Role: RoleAdmin, Log: testLog(t)}, auth, nats.InProcessServer(s))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +125,7 @@ func asBefore(t *testing.T, dir string, n int) {
 			t.Fatal(err)
 		}
 	}
-	m, err := q.nc.Request(pullSubject(streamEvents, consumerName("Old")), []byte(`{"batch":1,"expires":1000000000}`), time.Second)
+	m, err := q.nc.Request(pullSubject(q.prefix, streamEvents, consumerName("Old")), []byte(`{"batch":1,"expires":1000000000}`), time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

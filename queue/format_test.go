@@ -82,7 +82,7 @@ func TestFormat_TheStreamsOfANewerVersionStayAsTheyAre(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := q.createStreams(t.Context(), o); err != nil {
+	if err := q.createStreams(t.Context(), streamsOf(o)); err != nil {
 		t.Fatal(err)
 	}
 	if err := q.AddFunction(t.Context(), "Hello", Retry{}); err != nil {

@@ -36,7 +36,7 @@ const (
 type housekeeper struct {
 	q       *Queue
 	started time.Time
-	disk    *disk
+	disk    *disk // nil when the server is somebody else's
 	history history
 	absent  map[string]time.Time // function -> since when it is known to have no worker
 	failed  chan error           // holds one
@@ -45,12 +45,14 @@ type housekeeper struct {
 }
 
 // keepHouse starts the housekeeping.
-func (q *Queue) keepHouse(ctx context.Context, o Options, s space) error {
+func (q *Queue) keepHouse(ctx context.Context, o Options, store int64) error {
 	h := &housekeeper{q: q, started: time.Now(), absent: map[string]time.Time{}, failed: make(chan error, 1)}
-	h.history.q, h.history.events, h.history.store = q, uint64(o.MaxEvents), uint64(s.store())
-	h.disk = &disk{dir: o.Dir, log: o.Log, account: q.server.GlobalAccount(), shared: o.Cluster != nil}
-	if _, err := h.disk.watch(); err != nil {
-		return err
+	h.history.q, h.history.events, h.history.store = q, uint64(o.MaxEvents), uint64(store)
+	if q.server != nil {
+		h.disk = &disk{dir: o.Dir, log: o.Log, account: q.server.GlobalAccount(), shared: o.Cluster != nil}
+		if _, err := h.disk.watch(); err != nil {
+			return err
+		}
 	}
 	var crashed jetstream.Consumer
 	err := q.persist(ctx, func(ctx context.Context) (err error) { crashed, err = q.watchCrashed(ctx); return err })
@@ -60,7 +62,9 @@ func (q *Queue) keepHouse(ctx context.Context, o Options, s space) error {
 	q.house = h
 	running, stop := context.WithCancel(context.Background())
 	h.stop = stop
-	h.wg.Go(func() { every(running, watchEvery, h.watch) })
+	if h.disk != nil {
+		h.wg.Go(func() { every(running, watchEvery, h.watch) })
+	}
 	h.wg.Go(func() { every(running, trimEvery, h.leading(h.trim)) })
 	h.wg.Go(func() { every(running, expireEvery, h.leading(h.expire)) })
 	h.wg.Go(func() { every(running, expireEvery, h.leading(h.rescue)) })
@@ -116,7 +120,7 @@ func (h *housekeeper) complain(ctx context.Context, err error) {
 	}
 }
 
-// watch looks at the disk and at the server.
+// watch looks at the disk and at the embedded server.
 func (h *housekeeper) watch(ctx context.Context) {
 	s, err := h.disk.watch()
 	h.complain(ctx, err)

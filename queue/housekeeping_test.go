@@ -38,7 +38,11 @@ func another(t *testing.T, q *Queue) *Queue {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := connect("", workerInbox, key, testLog(t), nats.InProcessServer(q.server))
+	auth, err := withKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := connect(DialOptions{Role: RoleWorker, Log: testLog(t)}, auth, nats.InProcessServer(q.server))
 	if err != nil {
 		t.Fatal(err)
 	}

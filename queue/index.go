@@ -5,26 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nkeys"
 )
 
 // ErrIndexing means that the state of events is not known yet, because the gateway has just started and reads what is
 // stored. Events and calls are accepted and run meanwhile.
 var ErrIndexing = errors.New("the index is being built")
 
-// index knows where every stored event and call stands. It is made from what is stored, in the process that has the
-// embedded server, and follows the streams: when somebody asks, and once in a while so that little is left to read.
+// index knows where every stored event and call stands. Each gateway makes its own from what is stored. It follows the
+// streams: when somebody asks, and once in a while so that little is left to read.
 type index struct {
-	js   jetstream.JetStream
-	log  *slog.Logger
-	dial func() (net.Conn, error)
-	key  nkeys.KeyPair
+	js      jetstream.JetStream
+	log     *slog.Logger
+	connect func() (puller, error)
 
 	clustered bool
 
@@ -32,7 +29,7 @@ type index struct {
 	ledger ledger
 
 	readers [shelves]reader
-	tap     *tap
+	tap     puller
 	noted   [2]ends   // the last two times
 	started positions // when the index was begun
 	kept    int       // how many values the ledger kept after the last sweep
@@ -62,10 +59,16 @@ const indexTick = time.Second
 // indexQuiet is how long the index may be behind in a cluster until the log says so: an election takes a moment.
 const indexQuiet = 5 * time.Second
 
-// newIndex begins to build an index of the streams of a server.
-func newIndex(q *Queue, dial func() (net.Conn, error), key nkeys.KeyPair) *index {
+// puller reads messages that are stored already. pull is that of tap.
+type puller interface {
+	pull(ctx context.Context, stream, consumer string, batch int, visit func(*tapMessage)) (got int, known bool, err error)
+	close()
+}
+
+// newIndex begins to build an index of the streams, which it reads by what connect returns.
+func newIndex(q *Queue, connect func() (puller, error)) *index {
 	ctx, stop := context.WithCancel(context.Background())
-	x := &index{js: q.js, log: q.log, dial: dial, key: key, clustered: q.clustered(), next: newLap(), wake: make(chan struct{}, 1), stop: stop}
+	x := &index{js: q.js, log: q.log, connect: connect, clustered: q.clustered(), next: newLap(), wake: make(chan struct{}, 1), stop: stop}
 	for s := shelfEvents; s < shelves; s++ {
 		x.readers[s] = reader{shelf: s, next: 1}
 	}

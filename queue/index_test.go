@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -173,7 +172,7 @@ func TestIndex_ReadsOnWhenItsConsumersOrItsConnectionAreGone(t *testing.T) {
 			}
 		},
 		"connection": func() {
-			if err := q.index.tap.conn.Close(); err != nil {
+			if err := q.index.tap.(*tap).conn.Close(); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -194,7 +193,7 @@ func TestIndex_SaysThatItIsBeingBuilt(t *testing.T) {
 	q := open(t, "Fetch")
 	r := publish(t, q, "Fetch")
 	held := make(chan struct{})
-	x := newIndex(q, func() (net.Conn, error) { <-held; return q.server.InProcessConn() }, q.index.key)
+	x := newIndex(q, func() (puller, error) { <-held; return q.index.connect() })
 	defer x.close()
 	within(t, time.Minute, "it knows how much there is to read", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -34,19 +32,20 @@ const (
 type lease struct {
 	q        *Queue
 	node     string
-	gateways []string     // names of all, in order
+	gateways []string     // names of all in a cluster, in order
 	mine     atomic.Int64 // until when this gateway holds it, in nanoseconds since began; 0 when it does not
 	began    time.Time
 	holder   atomic.Pointer[string] // as it was seen last
 	revision uint64                 // of the message
 	seen     time.Time              // when that revision was seen first
+	unique   bool                   // no other gateway has this name
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
 }
 
-// holdLease begins to take part.
-func (q *Queue) holdLease(c *Cluster) {
-	l := &lease{q: q, node: c.Node, gateways: slices.Sorted(maps.Keys(c.Peers)), began: time.Now()}
+// holdLease begins to take part. A node whose name is unique has at once again what it held when it was killed.
+func (q *Queue) holdLease(node string, unique bool, gateways []string) {
+	l := &lease{q: q, node: node, unique: unique, gateways: gateways, began: time.Now()}
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop, q.lease = stop, l
 	l.wg.Go(func() { every(ctx, renewEvery, l.turn) })
@@ -131,7 +130,7 @@ func (l *lease) look(ctx context.Context) (free bool, err error) {
 	if l.holder.Store(&holder); entry.Revision() != l.revision {
 		l.revision, l.seen = entry.Revision(), time.Now()
 	}
-	return holder == "" || holder == l.node && l.mine.Load() == 0 || time.Since(l.seen) > leaseTime, nil
+	return holder == "" || l.unique && holder == l.node && l.mine.Load() == 0 || time.Since(l.seen) > leaseTime, nil
 }
 
 // take stores the message anew, unless another gateway has done so.

@@ -8,10 +8,10 @@ import (
 )
 
 // Together reports whether this gateway reaches most gateways of its cluster, itself among them: without them it can store
-// nothing. One that stands alone always does.
+// nothing. One that stands alone always does; one at an outside server has to reach that.
 func (q *Queue) Together() bool {
-	if q.lease == nil {
-		return true
+	if q.lease == nil || q.lease.gateways == nil {
+		return q.Connected()
 	}
 	return len(q.reached()) > len(q.lease.gateways)/2
 }

@@ -163,7 +163,9 @@ func (m *metrics) usage(ctx context.Context, ch chan<- prometheus.Metric) error 
 		gauge(ch, descStored, float64(s.Bytes), s.Stream)
 		gauge(ch, descRoom, float64(s.Limit), s.Stream)
 	}
-	gauge(ch, descFree, float64(u.Free))
-	gauge(ch, descReserve, float64(u.Reserve))
+	if u.Free >= 0 {
+		gauge(ch, descFree, float64(u.Free))
+		gauge(ch, descReserve, float64(u.Reserve))
+	}
 	return nil
 }

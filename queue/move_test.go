@@ -329,7 +329,7 @@ func abandon(t *testing.T, q *Queue, stream, function string) *nats.Msg {
 			t.Error(err)
 		}
 	}()
-	if err := q.nc.PublishRequest(pullSubject(stream, consumerName(function)), inbox, pullPark); err != nil {
+	if err := q.nc.PublishRequest(pullSubject(q.prefix, stream, consumerName(function)), inbox, pullPark); err != nil {
 		t.Fatal(err)
 	}
 	m, err := sub.NextMsg(5 * time.Second)

@@ -18,9 +18,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,12 +55,15 @@ type Queue struct {
 	log     *slog.Logger
 	server  *embedded    // nil when the server is another process's
 	sync    *syncer      // nil when the server is another process's, or syncs by itself
-	index   *index       // nil when the server is another process's
+	outside *outside     // nil unless this is a gateway with a server of somebody else's
+	index   *index       // nil unless this is a gateway
 	house   *housekeeper // likewise
-	lease   *lease       // nil without a cluster
 	service *service     // likewise
+	lease   *lease       // nil unless there may be several gateways
+	prefix  string       // of the API of JetStream: "$JS.API." or "$JS.<domain>.API."
 	ackWait time.Duration
 	begun   map[string]uint64 // the last message of the streams of events, when the server of this process began
+	ready   atomic.Bool       // the connection may do what its role does
 	joined  atomic.Int64      // when the connection was made, unix nanoseconds; 0 while there is none
 	link    atomic.Pointer[link]
 	batcher batcher
@@ -107,6 +112,9 @@ type Options struct {
 
 	// Cluster makes this one of several gateways with one store; nil: it stands alone. Durability is that of the cluster then.
 	Cluster *Cluster
+	// Outside keeps the streams at a server of somebody else's, in place of the embedded one; nil: it is embedded. Listen,
+	// Durability and WorkersWithoutKey are that server's matter then.
+	Outside *Outside
 
 	// WorkersWithoutKey lets everybody who reaches Listen be a worker: take work, with its bodies, and answer calls.
 	WorkersWithoutKey bool
@@ -121,7 +129,12 @@ func (o Options) withDefaults() (Options, error) {
 	if o.AckWait < MinAckWait {
 		return o, fmt.Errorf("acknowledgement wait is %s: choose %s or more", o.AckWait, MinAckWait)
 	}
-	if o.Cluster == nil {
+	switch {
+	case o.Outside != nil && o.Cluster != nil:
+		return o, errors.New("a gateway is one of a cluster, or its streams are at a server of somebody else's, not both")
+	case o.Outside != nil:
+		return o, o.Outside.Check()
+	case o.Cluster == nil:
 		return o, nil
 	}
 	if o.Durability == DurabilityNone {
@@ -134,12 +147,15 @@ func (o Options) withDefaults() (Options, error) {
 	return o, o.Cluster.Check()
 }
 
-// Open starts the embedded server on a data folder and connects to it. It returns ErrLocked when another process
-// uses the folder, and ErrAddressInUse.
+// Open starts the embedded server on a data folder and connects to it, or connects to Options.Outside. It returns
+// ErrLocked when another process uses the folder, ErrAddressInUse, and ErrOutside.
 func Open(ctx context.Context, o Options) (*Queue, error) {
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
+	}
+	if o.Outside != nil {
+		return openOutside(ctx, o)
 	}
 	q, key, err := openStore(ctx, o)
 	if err != nil {
@@ -157,7 +173,11 @@ func openStore(ctx context.Context, o Options) (*Queue, nkeys.KeyPair, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	q, err := connect("", dispatchInbox, key, o.Log, nats.InProcessServer(s))
+	auth, err := withKey(key)
+	if err != nil {
+		return nil, nil, errors.Join(err, s.stop(func() error { return nil }))
+	}
+	q, err := connect(DialOptions{Role: RoleAdmin, Log: o.Log}, auth, nats.InProcessServer(s))
 	if err != nil {
 		return nil, nil, errors.Join(err, s.stop(func() error { return nil }))
 	}
@@ -181,22 +201,27 @@ func (q *Queue) start(ctx context.Context, o Options, key nkeys.KeyPair) error {
 			return err
 		}
 	}
-	if err := q.createStreams(ctx, o); err != nil {
+	if err := q.createStreams(ctx, streamsOf(o)); err != nil {
 		return err
 	}
 	if err := q.persist(ctx, q.noteBegin); err != nil {
 		return err
 	}
 	if o.Cluster != nil {
-		q.holdLease(o.Cluster)
+		q.holdLease(o.Cluster.Node, true, slices.Sorted(maps.Keys(o.Cluster.Peers)))
 	}
-	q.index = newIndex(q, q.server.InProcessConn, key)
+	q.index = newIndex(q, func() (puller, error) { return dialTap(q.server.InProcessConn, key) })
+	return q.work(ctx, o, s.store())
+}
+
+// work begins what a gateway does when its streams are there. store is how much they may take together, in bytes.
+func (q *Queue) work(ctx context.Context, o Options, store int64) error {
 	if o.Metrics != nil {
 		if err := q.measure(o.Metrics); err != nil {
 			return err
 		}
 	}
-	if err := q.keepHouse(ctx, o, s); err != nil {
+	if err := q.keepHouse(ctx, o, store); err != nil {
 		return err
 	}
 	if err := q.hear(); err != nil {
@@ -236,10 +261,17 @@ func Dial(url, keyFile string, role Role, log *slog.Logger) (*Queue, error) {
 
 // DialOptions say how to reach the server of a gateway.
 type DialOptions struct {
-	URL     string // required; with Dialer it is a name only
+	URL     string // required; with Dialer it is a name only. It may have a user and a password
 	KeyFile string
 	Key     []byte // what a key file holds; takes the place of KeyFile
 	Role    Role   // required
+
+	// For a server of somebody else's; see Outside.
+	CredsFile string // takes the place of KeyFile; see Outside.CredsFile
+	CAFile    string // see Outside.CAFile
+	Domain    string // see Outside.Domain
+	Open      bool   // without a KeyFile: as URL says
+
 	// Dialer makes the connections; nil: TCP to URL.
 	Dialer func() (net.Conn, error)
 	Log    *slog.Logger // required
@@ -249,11 +281,10 @@ type DialOptions struct {
 // worker need not succeed at first, that of an admin returns ErrKey for another key. A worker without a key connects to a
 // gateway that allows it: see Options.WorkersWithoutKey.
 func DialWith(o DialOptions) (*Queue, error) {
-	key, err := o.key()
+	opts, err := o.auth()
 	if err != nil {
 		return nil, err
 	}
-	var opts []nats.Option
 	if o.Role == RoleWorker {
 		// A worker may start before its gateway.
 		opts = append(opts, nats.RetryOnFailedConnect(true))
@@ -261,10 +292,10 @@ func DialWith(o DialOptions) (*Queue, error) {
 	if o.Dialer != nil {
 		opts = append(opts, nats.SetCustomDialer(dialer(o.Dialer)), nats.SkipHostLookup(), nats.Timeout(dialerPatience))
 	}
-	return connect(o.URL, string(o.Role), key, o.Log, opts...)
+	return connect(o, opts...)
 }
 
-// key is nil for a worker that has none.
+// key is nil for whoever needs none.
 func (o DialOptions) key() (nkeys.KeyPair, error) {
 	switch {
 	case o.Key != nil:
@@ -273,7 +304,7 @@ func (o DialOptions) key() (nkeys.KeyPair, error) {
 			return nil, fmt.Errorf("key: %w", err)
 		}
 		return key, nil
-	case o.KeyFile == "" && o.Role == RoleWorker:
+	case o.KeyFile == "" && (o.Role == RoleWorker || o.Open):
 		return nil, nil
 	}
 	return readKey(o.KeyFile)
@@ -295,15 +326,9 @@ func readKey(file string) (nkeys.KeyPair, error) {
 	return loadKey(file)
 }
 
-func connect(url, inbox string, key nkeys.KeyPair, log *slog.Logger, opts ...nats.Option) (*Queue, error) {
-	if key != nil {
-		auth, err := withKey(key)
-		if err != nil {
-			return nil, err
-		}
-		opts = append(opts, auth)
-	}
-	q := &Queue{log: log, batcher: batcher{turn: make(chan struct{}, 1)}}
+func connect(o DialOptions, opts ...nats.Option) (*Queue, error) {
+	inbox, log := string(o.Role), o.Log
+	q := &Queue{log: log, prefix: apiPrefix(o.Domain), batcher: batcher{turn: make(chan struct{}, 1)}}
 	q.relink()
 	opts = append(opts, nats.Name("funker-dispatch"), nats.CustomInboxPrefix(inbox),
 		nats.SkipHostLookup(), // the dialer does it, within its two seconds: a name server that drops a query would stop the client for ten
@@ -327,16 +352,16 @@ func connect(url, inbox string, key nkeys.KeyPair, log *slog.Logger, opts ...nat
 			log.Info("queue connection is back", "server", nc.ConnectedUrlRedacted())
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			if inbox != dispatchInbox || !errors.Is(err, nats.ErrPermissionViolation) { // which listen returns
+			if q.ready.Load() || !errors.Is(err, nats.ErrPermissionViolation) { // which listen returns
 				log.Error("queue connection", "error", err)
 			}
 		}),
 	)
 	var err error
-	if q.nc, err = nats.Connect(url, opts...); err != nil {
-		return nil, fmt.Errorf("connect to the queue at %s: %w", url, err)
+	if q.nc, err = nats.Connect(o.URL, opts...); err != nil {
+		return nil, fmt.Errorf("connect to the queue at %s: %w", redact(o.URL), err)
 	}
-	if q.js, err = jetstream.New(q.nc); err != nil {
+	if q.js, err = jetstream.NewWithAPIPrefix(q.nc, strings.TrimSuffix(q.prefix, ".")); err != nil {
 		q.nc.Close()
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
@@ -347,6 +372,7 @@ func connect(url, inbox string, key nkeys.KeyPair, log *slog.Logger, opts ...nat
 		q.nc.Close()
 		return nil, err
 	}
+	q.ready.Store(true)
 	return q, nil
 }
 
@@ -367,7 +393,7 @@ func (q *Queue) listen() error {
 // joinedBefore reports whether a message was stored after this connection was made, or after the server of this process
 // began: sequences tell that for certain, and a clock may be set back at a start.
 func (q *Queue) joinedBefore(m *nats.MsgMetadata) bool {
-	if q.server != nil {
+	if q.begun != nil {
 		last, known := q.begun[m.Stream]
 		return known && m.Sequence.Stream > last
 	}
@@ -378,8 +404,14 @@ func (q *Queue) joinedBefore(m *nats.MsgMetadata) bool {
 // Connected reports whether the server is reached now.
 func (q *Queue) Connected() bool { return q.nc.IsConnected() }
 
-// URL is where workers and the nats CLI connect; "" when the server listens to this process only.
+// gateway reports whether this process is one: it knows where every event stands, and others ask it.
+func (q *Queue) gateway() bool { return q.server != nil || q.outside != nil }
+
+// URL is where workers and the nats CLI connect; "" when the server listens to this process only. It has no password.
 func (q *Queue) URL() string {
+	if q.outside != nil {
+		return redact(q.outside.url)
+	}
 	if q.server == nil || q.server.Addr() == nil {
 		return ""
 	}
@@ -407,8 +439,11 @@ func (q *Queue) Close() error {
 		}
 	}
 	q.nc.Close()
-	if q.server != nil {
+	switch {
+	case q.server != nil:
 		return errors.Join(err, q.server.stop(q.flushAll))
+	case q.outside != nil:
+		return errors.Join(err, q.outside.lock.Close())
 	}
 	return err
 }

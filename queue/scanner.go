@@ -52,7 +52,7 @@ func (r *scanner) read(ctx context.Context, from uint64, f func(seq uint64, m *n
 		return r.readOne(ctx, from, f)
 	}
 	ask := fmt.Appendf(nil, `{"seq":%d,"batch":%d,"max_bytes":%d}`, from, batchMessages, batchBytes)
-	if err := r.q.nc.PublishRequest("$JS.API.DIRECT.GET."+r.stream, r.sub.Subject, ask); err != nil {
+	if err := r.q.nc.PublishRequest(r.q.prefix+"DIRECT.GET."+r.stream, r.sub.Subject, ask); err != nil {
 		return from, err
 	}
 	for next = from; ; {
@@ -176,7 +176,7 @@ func (q *Queue) api(ctx context.Context, subject string, request, answer any) er
 	if err != nil {
 		return err
 	}
-	m, err := q.nc.RequestWithContext(ctx, "$JS.API."+subject, data)
+	m, err := q.nc.RequestWithContext(ctx, q.prefix+subject, data)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func startServer(ctx context.Context, o Options) (*embedded, nkeys.KeyPair, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := errors.Join(o.Cluster.claim(o.Dir), restoreStates(o.Dir, o.Log), dropSchedules(o.Dir)); err != nil {
+	if err := errors.Join(refuseOutside(o.Dir), o.Cluster.claim(o.Dir), restoreStates(o.Dir, o.Log), dropSchedules(o.Dir)); err != nil {
 		return nil, nil, errors.Join(err, lock.Close())
 	}
 	s, own, err := newServer(ctx, o)
@@ -229,10 +229,11 @@ func makeKey(file string) (nkeys.KeyPair, error) {
 func workerPermissions() *server.Permissions {
 	allow := []string{
 		"$JS.ACK.>", "funker.log.*.*", retrySubject("*", "*"), redoSubject("*"), deadSubject("*", "*"),
-		subjectSync, subjectSettled, subjectFunctions, heartbeatSubject("*"), dispatchInbox + ".>", readBodies, leaderGet(streamBodies),
+		subjectSync, subjectSettled, subjectFunctions, heartbeatSubject("*"), dispatchInbox + ".>",
+		apiPrefix("") + "DIRECT.GET." + streamBodies, apiPrefix("") + leaderGet + streamBodies,
 	}
 	for _, stream := range []string{streamEvents, streamCalls, streamRetry} {
-		allow = append(allow, pullSubject(stream, "*"), "$JS.API.CONSUMER.INFO."+stream+".*")
+		allow = append(allow, pullSubject(apiPrefix(""), stream, "*"), apiPrefix("")+"CONSUMER.INFO."+stream+".*")
 	}
 	return &server.Permissions{
 		Publish:   &server.SubjectPermission{Allow: allow},

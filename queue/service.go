@@ -127,8 +127,8 @@ func (s *service) handle(r micro.Request, limit time.Duration, answer func(conte
 	if err == nil {
 		reply.Data, err = json.Marshal(v)
 	}
-	if err == nil && len(reply.Data) > maxPayload {
-		err = fmt.Errorf("%w: the answer has %d bytes, and a message %d at most: ask for less", ErrArgument, len(reply.Data), maxPayload)
+	if most := s.nc.MaxPayload(); err == nil && int64(len(reply.Data)) > most {
+		err = fmt.Errorf("%w: the answer has %d bytes, and a message %d at most: ask for less", ErrArgument, len(reply.Data), most)
 	}
 	if err != nil {
 		reply.Data, reply.Header = nil, nats.Header{micro.ErrorHeader: {oneLine(err.Error())}, micro.ErrorCodeHeader: {statusOf(err)}}

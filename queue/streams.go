@@ -206,13 +206,21 @@ func inCluster(cfg jetstream.StreamConfig) jetstream.StreamConfig {
 	return cfg
 }
 
-// createStreams makes the streams or brings those of an older version up to date.
-func (q *Queue) createStreams(ctx context.Context, o Options) error {
-	var once sync.Once
-	for _, cfg := range streamConfigs(o) {
+// streamsOf returns the streams as the embedded server keeps them.
+func streamsOf(o Options) []jetstream.StreamConfig {
+	all := streamConfigs(o)
+	for i := range all {
 		if o.Cluster != nil {
-			cfg = inCluster(cfg)
+			all[i] = inCluster(all[i])
 		}
+	}
+	return all
+}
+
+// createStreams makes the streams or brings those of an older version up to date.
+func (q *Queue) createStreams(ctx context.Context, all []jetstream.StreamConfig) error {
+	var once sync.Once
+	for _, cfg := range all {
 		err := q.persist(ctx, func(ctx context.Context) error {
 			err := createStream(ctx, q.js, cfg)
 			if peerless(err) {

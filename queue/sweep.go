@@ -54,7 +54,7 @@ func (q *Queue) roomFor(ctx context.Context, size int) bool {
 	if time.Since(w.asked) < trimPause {
 		return w.freed // as for the body before, which waited for the same sweep
 	}
-	freed, err := q.sweep(ctx, looseTime, uint64(size+size/chunkSize*overhead+overhead)) //nolint:gosec // below twice MaxBody
+	freed, err := q.sweep(ctx, looseTime, uint64(size+size/maxChunk*overhead+overhead)) //nolint:gosec // below twice MaxBody
 	if err != nil {
 		q.log.Warn("bodies cannot be swept", "error", err)
 	}
@@ -118,7 +118,7 @@ func (q *Queue) objects(ctx context.Context, s jetstream.Stream, subjects map[st
 			byName[name] = o
 		}
 		if !described {
-			o.size = count * chunkSize
+			o.size = count * maxChunk
 			continue
 		}
 		m, err := s.GetLastMsgForSubject(ctx, subject)

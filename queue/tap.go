@@ -95,6 +95,27 @@ func (t *tap) greet(key nkeys.KeyPair) error {
 	return err
 }
 
+// dialTap opens a tap that reads.
+func dialTap(dial func() (net.Conn, error), key nkeys.KeyPair) (*tap, error) {
+	conn, err := dial()
+	if err != nil {
+		return nil, fmt.Errorf("connect the index: %w", err)
+	}
+	t, err := openTap(conn, key)
+	if err != nil {
+		return nil, err
+	}
+	go t.run()
+	return t, nil
+}
+
+// close ends the connection.
+func (t *tap) close() {
+	// A connection within the process has nothing to tell when it is closed.
+	_ = t.conn.Close()
+	<-t.ended
+}
+
 // run reads until the connection is lost.
 func (t *tap) run() {
 	var err error
@@ -112,7 +133,7 @@ func (t *tap) pull(ctx context.Context, stream, consumer string, batch int, visi
 	p := &pull{reply: t.inbox + strconv.FormatUint(t.pulls, 10), left: batch, visit: visit, status: make(chan int, 1)}
 	t.active.Store(p)
 	request := fmt.Sprintf(`{"batch":%d,"no_wait":true}`, batch)
-	if _, err := fmt.Fprintf(t.conn, "PUB %s %s %d\r\n%s\r\n", pullSubject(stream, consumer), p.reply, len(request), request); err != nil {
+	if _, err := fmt.Fprintf(t.conn, "PUB %s %s %d\r\n%s\r\n", pullSubject(apiPrefix(""), stream, consumer), p.reply, len(request), request); err != nil {
 		return 0, false, fmt.Errorf("read %s: %w", stream, err)
 	}
 	select {

@@ -8,9 +8,12 @@ import (
 // Usage is how full the store and its disk are.
 type Usage struct {
 	Streams []StreamUsage `json:"streams"` // those that refuse what is new when they are full
-	Free    int64         `json:"free"`    // bytes of the disk
-	Reserve int64         `json:"reserve"` // bytes of the disk that are kept for what was accepted before
+	Free    int64         `json:"free"`    // bytes of the disk; at an outside server what the account may still store, -1 without a limit
+	Reserve int64         `json:"reserve"` // bytes of the disk that are kept for what was accepted before; 0 at an outside server
 }
+
+// lowRoom is how little an account may still store when it is time to say so, in bytes.
+const lowRoom = 2 * reserveMost
 
 // StreamUsage is how full a stream is.
 type StreamUsage struct {
@@ -21,14 +24,13 @@ type StreamUsage struct {
 
 // Usage measures how full the store and its disk are.
 func (q *Queue) Usage(ctx context.Context) (Usage, error) {
-	if q.server == nil {
+	if !q.gateway() {
 		return ask[Usage](ctx, q, "usage", nil)
 	}
-	disk, err := look(q.server.StoreDir())
+	u, err := q.free(ctx)
 	if err != nil {
 		return Usage{}, err
 	}
-	u := Usage{Free: disk.free, Reserve: disk.reserve()}
 	for _, name := range []string{streamEvents, streamBodies} {
 		s, err := q.js.Stream(ctx, name)
 		if err != nil {
@@ -40,6 +42,19 @@ func (q *Queue) Usage(ctx context.Context) (Usage, error) {
 	return u, nil
 }
 
+// free measures what is not used.
+func (q *Queue) free(ctx context.Context) (Usage, error) {
+	if q.outside == nil {
+		disk, err := look(q.server.StoreDir())
+		return Usage{Free: disk.free, Reserve: disk.reserve()}, err
+	}
+	r, err := q.quota(ctx)
+	if err != nil {
+		return Usage{}, err
+	}
+	return Usage{Free: r.mostOr(r.used-1) - r.used}, nil
+}
+
 // Warnings says what refuses new events, or will do so soon. There are none as long as trimming the history helps.
 func (u Usage) Warnings() (all []string) {
 	for _, s := range u.Streams {
@@ -49,6 +64,11 @@ func (u Usage) Warnings() (all []string) {
 		}
 	}
 	switch {
+	case u.Free < 0: // there is no limit
+	case u.Reserve == 0:
+		if u.Free < lowRoom {
+			all = append(all, fmt.Sprintf("the account at the NATS server may store %s more: when it is full, new events and calls get 503 store_full", formatSize(u.Free)))
+		}
 	case u.Free <= u.Reserve:
 		all = append(all, fmt.Sprintf("the disk has %s free, the last %s are kept for what was accepted before: new events and calls get 503 store_full",
 			formatSize(u.Free), formatSize(u.Reserve)))

@@ -19,6 +19,7 @@ import (
 // adminFlags say how to reach the queue of a gateway, or its admin API.
 type adminFlags struct {
 	url, data, key string
+	login          loginFlags
 	remoteFlags
 }
 
@@ -30,9 +31,10 @@ func (a *adminFlags) addRemote(cmd *cobra.Command) {
 
 func (a *adminFlags) add(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
-	f.StringVar(&a.url, "nats-url", defaultNATS, "NATS address of the gateway")
+	f.StringVar(&a.url, "nats-url", defaultNATS, "NATS address of the gateway, or of the NATS server that it uses")
 	f.StringVar(&a.data, "data", "data", "data folder of the gateway, for its key; without one, the gateway in a container of this machine")
-	f.StringVar(&a.key, "key", "", "key file (default admin.nk in the data folder)")
+	f.StringVar(&a.key, "key", "", `key file (default admin.nk in the data folder); "": none`)
+	a.login.add(f)
 }
 
 // with connects, runs f and closes the connection.
@@ -47,7 +49,11 @@ func (a *adminFlags) with(cmd *cobra.Command, f func(context.Context, *queue.Que
 	if a.inContainer(cmd) {
 		return a.withContainer(cmd.Context(), log, f)
 	}
-	q, err := queue.Dial(a.url, a.keyFile(), queue.RoleAdmin, log)
+	url, key, err := a.where(cmd)
+	if err != nil {
+		return err
+	}
+	q, err := a.login.dial(cmd, url, key, queue.RoleAdmin)
 	if errors.Is(err, queue.ErrKey) {
 		return fmt.Errorf("%w: use %s of the data folder (--key or --data)", err, queue.AdminKey)
 	}
@@ -55,6 +61,23 @@ func (a *adminFlags) with(cmd *cobra.Command, f func(context.Context, *queue.Que
 		return fmt.Errorf("%w (is the gateway running, and --nats-url and --data right?)", err)
 	}
 	return errors.Join(f(cmd.Context(), q), q.Close())
+}
+
+// where returns the NATS address and the key file of the gateway. At a NATS server of its own no key is made: one that
+// wants a key or credentials is given them.
+func (a *adminFlags) where(cmd *cobra.Command) (url, key string, err error) {
+	outside, err := queue.OutsideOf(a.data)
+	if err != nil {
+		return "", "", err
+	}
+	url, key = a.url, a.keyFile()
+	if outside != "" && !cmd.Flags().Changed("nats-url") {
+		url = outside
+	}
+	if a.key == "" && (outside != "" || cmd.Flags().Changed("key")) {
+		key = ""
+	}
+	return url, key, nil
 }
 
 func (a *adminFlags) keyFile() string {
@@ -66,13 +89,14 @@ func (a *adminFlags) keyFile() string {
 
 // inContainer reports whether nothing says where the gateway is, and it has no data folder here.
 func (a *adminFlags) inContainer(cmd *cobra.Command) bool {
-	for _, name := range []string{"nats-url", "data", "key"} {
+	for _, name := range []string{"nats-url", "nats-creds", "data", "key"} {
 		if cmd.Flags().Changed(name) {
 			return false
 		}
 	}
 	_, err := os.Stat(a.keyFile())
-	return errors.Is(err, fs.ErrNotExist)
+	outside, unread := queue.OutsideOf(a.data)
+	return errors.Is(err, fs.ErrNotExist) && outside == "" && unread == nil
 }
 
 // withContainer is with, for a gateway in a container of this machine.

@@ -20,7 +20,7 @@ type clusterOptions struct {
 
 func (o *clusterOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&o.peers, "cluster-peers", "", "all gateways of a cluster, this one too: a=HOST:6222,b=HOST:6222,c=HOST:6222 (default: it stands alone)")
-	f.StringVar(&o.name, "cluster-name", "", "which of --cluster-peers this gateway is, for ever")
+	f.StringVar(&o.name, "cluster-name", "", "which of --cluster-peers this gateway is, for ever; with --nats-url its name for people (default the host name)")
 	f.StringVar(&o.key, "cluster-key", "", `file with the secret that the gateways share; "funker-dispatch cluster key" makes one`)
 	f.StringVar(&o.listen, "cluster-listen", "", "address for the other gateways (default the port of this gateway in --cluster-peers, on all interfaces)")
 	f.DurationVar(&o.patience, "cluster-patience", queue.DefaultPatience, "how long a silent leader is waited for until another gateway takes its place")

@@ -38,6 +38,7 @@ type gatewayOptions struct {
 	natsListen   string
 	anyWorker    bool           // without a key
 	cluster      *queue.Cluster // nil: this gateway stands alone
+	outside      *queue.Outside // nil: the NATS server is in this process
 	durability   queue.Durability
 	maxEvents    int64
 	ackWait      time.Duration
@@ -110,7 +111,7 @@ func newGateway(ctx context.Context, o gatewayOptions) (*gateway, error) {
 	}
 	q, err := queue.Open(ctx, queue.Options{
 		Dir: o.data, Listen: o.natsListen, MaxEvents: o.maxEvents, Durability: o.durability, AckWait: o.ackWait, Log: o.log,
-		Cluster: o.cluster, Metrics: registry, WorkersWithoutKey: o.anyWorker, Tracer: o.tracer,
+		Cluster: o.cluster, Outside: o.outside, Metrics: registry, WorkersWithoutKey: o.anyWorker, Tracer: o.tracer,
 	})
 	if err != nil {
 		waiting.close()

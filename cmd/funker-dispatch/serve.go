@@ -24,6 +24,7 @@ func serveCommand() *cobra.Command {
 	var engine engineFlags
 	var functionsToken, durability string
 	var cluster clusterOptions
+	var outside outsideFlags
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway: HTTP in, queue, and a worker for functions that this machine reaches",
@@ -59,6 +60,7 @@ services.json) and DOCKER_SOCKET.`,
 	f.Var((*ranges)(&o.ingress.TrustedProxies), "trusted-proxies", "addresses of the proxies in front, such as 10.252.0.0/24: X-Forwarded-For and Forwarded from them say who the client is, for the log")
 	f.BoolVar(&o.ingress.TrustTraces, "trust-traceparent", false, "continue the trace that a request says it belongs to, whoever sends it; otherwise a trace of its own has a link to that one")
 	cluster.add(f)
+	outside.add(f)
 	o.tls.add(f)
 	o.adminTLS.add(f)
 	f.StringSliceVar(&o.adminHosts, "admin-host", nil, "without TLS: name under which browsers reach the admin listener, such as that of a proxy in front; localhost and addresses are known; can be repeated")
@@ -85,7 +87,13 @@ services.json) and DOCKER_SOCKET.`,
 		if err = o.check(cmd.Context()); err != nil {
 			return err
 		}
-		if o.cluster, err = cluster.read(); err != nil {
+		if o.outside, err = outside.read(f, cluster.name); err != nil {
+			return err
+		}
+		if o.outside == nil {
+			o.cluster, err = cluster.read()
+		}
+		if err != nil {
 			return err
 		}
 		if o.cluster != nil && o.durability == queue.DurabilityNone {

@@ -25,6 +25,7 @@ func workerCommand() *cobra.Command {
 	var manifest manifestFlags
 	var engine engineFlags
 	var url, key, health string
+	var login loginFlags
 	var grace time.Duration
 	cmd := &cobra.Command{
 		Use:   "worker",
@@ -36,8 +37,9 @@ The gateway says which functions there are, also when they change. A manifest fi
 		Example: `  funker-dispatch worker --nats-url nats://10.0.0.5:4222 --key /run/secrets/worker.nk`,
 		Args:    takes(),
 	}
-	cmd.Flags().StringVar(&url, "nats-url", defaultNATS, "NATS address of the gateway")
+	cmd.Flags().StringVar(&url, "nats-url", defaultNATS, "NATS address of the gateway, or of the NATS server that it uses")
 	cmd.Flags().StringVar(&key, "key", defaultWorkerKey, `key file; "", or the default one where it does not exist: no key`)
+	login.add(cmd.Flags())
 	cmd.Flags().StringVar(&health, "health", "", "HTTP address of GET /healthz, which says whether the worker is connected (default none)")
 	cmd.Flags().DurationVar(&grace, "grace", defaultGrace, "how long stopping waits for what runs")
 	cmd.Flags().StringVar(&manifest.file, "manifest", "", "manifest file (default functions.yaml or services.json in this folder, else what the gateway says); its triggers are not read")
@@ -74,7 +76,7 @@ The gateway says which functions there are, also when they change. A manifest fi
 		}
 		end := after(cmd.Context(), grace+answerTime)
 		defer func() { traces.close(end) }()
-		q, err := queue.Dial(url, key, queue.RoleWorker, log)
+		q, err := login.dial(cmd, url, key, queue.RoleWorker)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,137 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// quota is what an account may store, in bytes that are kept so often as ours.
+type quota struct {
+	used int64
+	most int64 // -1: there is no limit
+	one  int64 // of one stream; 0: there is no limit
+}
+
+// tierOf returns the part of the account that counts streams with so many replicas, and how often it counts them.
+func tierOf(info *jetstream.AccountInfo, replicas int) (jetstream.Tier, int64) {
+	if t, ok := info.Tiers[fmt.Sprintf("R%d", replicas)]; ok {
+		return t, 1
+	}
+	return info.Tier, int64(max(1, replicas))
+}
+
+func limitsOf(info *jetstream.AccountInfo, replicas int) jetstream.AccountLimits {
+	t, _ := tierOf(info, replicas)
+	return t.Limits
+}
+
+func (o *outside) quota(info *jetstream.AccountInfo) quota {
+	t, times := tierOf(info, o.replicas)
+	r := quota{used: int64(t.Store) / times, most: t.Limits.MaxStore, one: max(0, t.Limits.StoreMaxStreamBytes)} //nolint:gosec // a size of disks
+	if r.most > 0 {
+		r.most /= times
+	}
+	return r
+}
+
+func (r quota) mostOr(n int64) int64 {
+	if r.most < 0 {
+		return n
+	}
+	return r.most
+}
+
+// fixedRoom is what streams take that do not depend on the room for events, and the least of large bodies.
+const fixedRoom = configMaxBytes + 2*MaxBody
+
+// maxEvents returns how much events may take: what is wanted, or what leaves room for the other streams, which take as much
+// again, at most eventsMost.
+func (r quota) maxEvents(wanted int64) (int64, error) {
+	most := int64(eventsMost)
+	if r.most >= 0 {
+		most = min(most, (r.most-fixedRoom)/11*5)
+	}
+	if r.one > 0 {
+		most = min(most, r.one)
+	}
+	switch {
+	case most < MinEvents:
+		return 0, fmt.Errorf("%w: the account may store %s, and %s is needed: raise the limit (disk storage of JetStream)",
+			ErrOutside, formatSize(r.most), formatSize(fixedRoom+MinEvents/5*11+11))
+	case wanted == 0:
+		return most, nil
+	case r.most >= 0 && wanted > (r.most-fixedRoom)/11*5 || r.one > 0 && wanted > r.one:
+		return 0, fmt.Errorf("--max-events %s does not fit the limits of the account: choose %s or less, or raise them", formatSize(wanted), formatSize(most))
+	}
+	return wanted, nil
+}
+
+// checkLimits looks at what an account may have besides bytes.
+func checkLimits(info *jetstream.AccountInfo, replicas int) (err error) {
+	l, ours := limitsOf(info, max(1, replicas)), len(streamConfigs(Options{}))
+	if l.MaxStreams > 0 && l.MaxStreams < ours {
+		err = errors.Join(err, fmt.Errorf("the account may have %d streams, and %d are needed", l.MaxStreams, ours))
+	}
+	if l.MaxConsumers > 0 && l.MaxConsumers < leastReaders {
+		err = errors.Join(err, fmt.Errorf("the account may have %d consumers of a stream, and %d and one for each function are needed", l.MaxConsumers, leastReaders))
+	}
+	if l.MaxAckPending > 0 && l.MaxAckPending < maxPending {
+		err = errors.Join(err, fmt.Errorf("the account lets a consumer have %d messages without acknowledgement, and %d are needed", l.MaxAckPending, maxPending))
+	}
+	return err
+}
+
+// quota asks the server for what the account stores and may store.
+func (q *Queue) quota(ctx context.Context) (quota, error) {
+	info, err := q.js.AccountInfo(ctx)
+	if err != nil {
+		return quota{}, failed(err, "ask for the limits of the account")
+	}
+	return q.outside.quota(info), nil
+}
+
+const (
+	codeStandalone   = 10074 // more than one replica, and no cluster
+	codeNoPeers      = 10005
+	codeMaxStreams   = 10027
+	codeMaxConsumers = 10026
+	codeOverlap      = 10065
+	codeAccountFull  = 10002
+	codeServerFull   = 10047
+	codeStreamBytes  = 10122
+)
+
+func apiCode(err error) jetstream.ErrorCode {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode
+	}
+	return 0
+}
+
+// advice says what to do about a stream or consumer that a server refuses, "" when it is not known.
+func advice(err error) string {
+	switch apiCode(err) {
+	case codeStandalone, codeNoPeers:
+		return " (are there as many servers with room as --nats-replicas, with the --nats-placement-tag and in the --nats-placement-cluster?)"
+	case codeMaxStreams, codeMaxConsumers:
+		return " (raise the limit of the account)"
+	case codeOverlap:
+		return " (another stream of this account takes these subjects: take another account, or change that stream)"
+	case codeAccountFull, codeServerFull, codeStreamBytes:
+		return " (choose less with --max-events, or raise the limits of the account and of the server's JetStream)"
+	}
+	return ""
+}
+
+// fitsOutside is fits for an outside server.
+func (q *Queue) fitsOutside(ctx context.Context, size int) error {
+	r, err := q.quota(ctx)
+	if err == nil && r.most >= 0 && r.used+int64(size) > r.most {
+		err = errStoreFull
+	}
+	return err
+}
