@@ -14,7 +14,8 @@ import (
 
 func benchCommand() *cobra.Command {
 	b := bench{client: &http.Client{Transport: &lean{idle: map[string][]*leanConn{}}}}
-	var backlog int
+	var backlog, kills int
+	var cluster bool
 	var settle time.Duration
 	var data string
 	cmd := &cobra.Command{
@@ -22,8 +23,9 @@ func benchCommand() *cobra.Command {
 		Short: "Measure this machine: raw fsync, direct calls, calls through the gateway, durable accepts, verification",
 		Long: `bench runs a function, a bare HTTP server that calls it without any queue, or appends to a file (the baselines), and a
 gateway, all in this process, and measures them in turns. Then it measures what it costs to verify a request of each
-kind, without HTTP and without a store. With --backlog the gateway is a process of its own. Compare ratios of one run,
-not figures of two: machines are noisy.`,
+kind, without HTTP and without a store. With --backlog the gateway is a process of its own. With --cluster three gateways
+with one store are, and three workers: they are measured, and then gateways are killed under load. Compare ratios of one
+run, not figures of two: machines are noisy.`,
 		Args: takes(),
 	}
 	cmd.Flags().DurationVar(&b.time, "time", 400*time.Millisecond, "how long each figure is measured, per round")
@@ -32,10 +34,15 @@ not figures of two: machines are noisy.`,
 	cmd.Flags().StringVar(&data, "keep", "", "folder to keep the stores in: when bench was killed, the next one in the same folder checks that nothing is lost")
 	cmd.Flags().IntVar(&backlog, "backlog", 0, "instead: store so many events that nobody takes, and measure what comes after them")
 	cmd.Flags().DurationVar(&settle, "settle", 0, "with --backlog: how long to wait before what comes after it is measured")
+	cmd.Flags().BoolVar(&cluster, "cluster", false, "instead: measure three gateways with one store, and what happens when one of them goes")
+	cmd.Flags().IntVar(&kills, "kills", 5, "with --cluster: how often the gateway that leads the events is killed, and that with the lease")
 	out := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if b.rounds < 1 || b.time <= 0 || backlog < 0 || settle < 0 {
 			return usagef("--rounds and --time must be positive, and --backlog and --settle not negative")
+		}
+		if cluster && (backlog > 0 || data != "") || kills < 1 {
+			return usagef("--cluster goes with neither --backlog nor --keep, and --kills must be positive")
 		}
 		if settle > 0 && backlog == 0 {
 			return usagef("--settle goes with --backlog")
@@ -57,6 +64,13 @@ not figures of two: machines are noisy.`,
 			return fmt.Errorf("make folder: %w", err)
 		}
 		b.dir = dir
+		if cluster {
+			report, err := b.cluster(cmd.Context(), kills)
+			if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
+				return err
+			}
+			return printEither(cmd, *out, report, printCluster)
+		}
 		if backlog > 0 {
 			report, err := b.backlog(cmd.Context(), backlog, settle)
 			if err := errors.Join(err, os.RemoveAll(dir)); err != nil {

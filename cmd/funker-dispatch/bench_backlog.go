@@ -55,7 +55,7 @@ func (b *bench) backlog(ctx context.Context, events int, settle time.Duration) (
 
 // withServed runs f beside a gateway in a process of its own.
 func (b *bench) withServed(ctx context.Context, f func(*served) error) error {
-	s, err := b.serve(ctx)
+	s, err := b.serve(ctx, "served")
 	if err != nil {
 		return err
 	}

@@ -20,10 +20,23 @@ type measurement struct {
 	bad     bool                            // bad requests come meanwhile
 	viewers int                             // of the live overview, meanwhile
 	long    bool                            // it takes longViewed times as long as others: see there
+	whole   bool                            // after is a part of it: its time counts too
+
+	gateways []*served // processes whose processor time and writes are counted
 }
 
-// measureAll measures everything in turns, so that a slow minute of the machine hits what is compared alike.
+// measureAll measures everything, several times.
 func (b *bench) measureAll(ctx context.Context, all []measurement) ([]row, error) {
+	rounds, err := b.measureRounds(ctx, all)
+	if err != nil {
+		return nil, err
+	}
+	return compare(all, rounds), nil
+}
+
+// measureRounds measures everything in turns, so that a slow minute of the machine hits what is compared alike. It returns
+// the rounds of each measurement.
+func (b *bench) measureRounds(ctx context.Context, all []measurement) ([][]row, error) {
 	rounds := make([][]row, len(all))
 	for range b.rounds {
 		for i, m := range all {
@@ -34,6 +47,11 @@ func (b *bench) measureAll(ctx context.Context, all []measurement) ([]row, error
 			rounds[i] = append(rounds[i], r)
 		}
 	}
+	return rounds, nil
+}
+
+// compare makes a row of the rounds of each measurement.
+func compare(all []measurement, rounds [][]row) []row {
 	rows := make([]row, len(all))
 	for i, m := range all {
 		rows[i] = medianRow(rounds[i])
@@ -42,7 +60,7 @@ func (b *bench) measureAll(ctx context.Context, all []measurement) ([]row, error
 				return o.what == m.versus && (o.clients == m.clients || m.versus == rawSync)
 			})
 			rows[i].Versus = m.versus
-			rows[i].RateBy = median(rounds[i], func(k int) float64 { return rounds[i][k].Rate / rounds[other][k].Rate })
+			rows[i].RateBy = rateRatio(rounds[i], rounds[other])
 			if all[other].clients == m.clients {
 				rows[i].P50By = median(rounds[i], func(k int) float64 { return rounds[i][k].P50 / rounds[other][k].P50 })
 				if m.long {
@@ -52,7 +70,12 @@ func (b *bench) measureAll(ctx context.Context, all []measurement) ([]row, error
 			}
 		}
 	}
-	return rows, nil
+	return rows
+}
+
+// rateRatio is how many times as fast one thing is as another, in the median of the rounds.
+func rateRatio(one, other []row) float64 {
+	return median(one, func(k int) float64 { return one[k].Rate / other[k].Rate })
 }
 
 // measure runs one thing with its clients for the time of one figure, after a tenth of it to warm up. What is under way
@@ -61,6 +84,9 @@ func (b *bench) measure(ctx context.Context, m measurement) (row, error) {
 	b.client.CloseIdleConnections() // before the server does
 	if m.long {
 		return b.measureViewed(ctx, m)
+	}
+	if len(m.gateways) > 0 {
+		return b.measureGateways(ctx, m)
 	}
 	if !m.bad {
 		return b.measureAlone(ctx, m, b.time)
@@ -78,6 +104,9 @@ func (b *bench) measureAlone(ctx context.Context, m measurement, length time.Dur
 	var once sync.Once
 	begin := time.Now()
 	warm, end := begin.Add(length/10), begin.Add(length/10+length)
+	if m.whole {
+		warm = begin
+	}
 	times := make([][]time.Duration, m.clients)
 	var clients sync.WaitGroup
 	for i := range m.clients {
@@ -105,6 +134,9 @@ func (b *bench) measureAlone(ctx context.Context, m measurement, length time.Dur
 		if err := m.after(ctx); err != nil {
 			return row{}, err
 		}
+	}
+	if m.whole {
+		elapsed = time.Since(begin)
 	}
 	all := slices.Concat(times...)
 	if len(all) == 0 {

@@ -52,20 +52,28 @@ func (b *bench) allHaveRun(ctx context.Context) error { return empty(ctx, b.gate
 // benchSecret signs the pushes.
 const benchSecret = "bench-secret"
 
-// pushTo returns what sends a signed push and writes down the id of the event.
+// pushTo returns what sends a signed push to the gateway and writes down the id of the event.
 func (b *bench) pushTo(path string) func(context.Context) error {
-	rest := `","commits":[],"repository":{"full_name":"` + strings.Repeat("x", bodySize-90) + `"}}`
-	cfg := trigger.Config{Kind: trigger.GitHub, Secrets: []trigger.Secret{[]byte(benchSecret)}}
+	push := b.signedPush()
 	return func(ctx context.Context) error {
-		body := []byte(`{"ref":"` + queue.NewID() + rest) // equal bodies are one event
-		header, err := trigger.Sign(cfg, body, time.Now())
-		if err != nil {
-			return fmt.Errorf("sign a push: %w", err)
-		}
-		id, err := b.post(ctx, b.public+path, header, body, http.StatusAccepted)
+		id, err := push(ctx, b.public+path)
 		if err != nil {
 			return err
 		}
 		return b.note(id)
+	}
+}
+
+// signedPush returns what sends a push to a URL and returns the id of the event.
+func (b *bench) signedPush() func(ctx context.Context, url string) (id string, err error) {
+	rest := `","commits":[],"repository":{"full_name":"` + strings.Repeat("x", bodySize-90) + `"}}`
+	cfg := trigger.Config{Kind: trigger.GitHub, Secrets: []trigger.Secret{[]byte(benchSecret)}}
+	return func(ctx context.Context, url string) (string, error) {
+		body := []byte(`{"ref":"` + queue.NewID() + rest) // equal bodies are one event
+		header, err := trigger.Sign(cfg, body, time.Now())
+		if err != nil {
+			return "", fmt.Errorf("sign a push: %w", err)
+		}
+		return b.post(ctx, url, header, body, http.StatusAccepted)
 	}
 }

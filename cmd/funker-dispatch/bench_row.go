@@ -22,9 +22,10 @@ type row struct {
 	CPU      float64 `json:"cpu_us,omitempty"`     // processor time of this process, clients and all, for one
 	CPUBy    float64 `json:"cpu_ratio,omitempty"`  // likewise
 	Failures int64   `json:"failures"`
-	Pictures float64 `json:"pictures,omitempty"`       // that each viewer of the live overview was sent meanwhile
-	Bad      float64 `json:"bad_per_second,omitempty"` // requests that came beside, and were refused
-	Cost     *cost   `json:"verification,omitempty"`   // of a request that was only verified; nil for all others
+	Busiest  *use    `json:"busiest_gateway,omitempty"` // of several gateways, for one; nil where they are no processes of their own
+	Pictures float64 `json:"pictures,omitempty"`        // that each viewer of the live overview was sent meanwhile
+	Bad      float64 `json:"bad_per_second,omitempty"`  // requests that came beside, and were refused
+	Cost     *cost   `json:"verification,omitempty"`    // of a request that was only verified; nil for all others
 }
 
 func medianRow(rounds []row) row {
@@ -35,6 +36,12 @@ func medianRow(rounds []row) row {
 	r.Bad = median(rounds, func(k int) float64 { return rounds[k].Bad })
 	r.CPU = median(rounds, func(k int) float64 { return rounds[k].CPU })
 	r.Pictures = median(rounds, func(k int) float64 { return rounds[k].Pictures })
+	if r.Busiest != nil {
+		r.Busiest = &use{
+			CPU:     median(rounds, func(k int) float64 { return rounds[k].Busiest.CPU }),
+			Written: median(rounds, func(k int) float64 { return rounds[k].Busiest.Written }),
+		}
+	}
 	r.Failures = 0
 	for _, one := range rounds {
 		r.Failures += one.Failures
@@ -60,19 +67,7 @@ func printRows(w io.Writer, rows []row) error {
 
 // printPath prints what was measured of the data path.
 func printPath(w io.Writer, rows []row) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "clients\tper second\tp50 ms\tp99 ms\trate ratio\tp50 ratio\tfailures\t  what")
-	for _, r := range rows {
-		ratio, p50 := "", ""
-		if r.Versus != "" {
-			ratio = fmt.Sprintf("%.2f ×", r.RateBy)
-		}
-		if r.P50By > 0 {
-			p50 = fmt.Sprintf("%.2f ×", r.P50By)
-		}
-		fmt.Fprintf(t, "%d\t%.0f\t%.2f\t%.2f\t%s\t%s\t%d\t  %s\n", r.Clients, r.Rate, r.P50, r.P99, ratio, p50, r.Failures, r.What)
-	}
-	if err := t.Flush(); err != nil {
+	if err := printRates(w, rows); err != nil {
 		return err
 	}
 	for _, r := range rows {
@@ -95,4 +90,20 @@ On loopback a call per connection uses up a local port for a second: about 14,00
 whoever calls.
 `)
 	return err
+}
+
+func printRates(w io.Writer, rows []row) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "clients\tper second\tp50 ms\tp99 ms\trate ratio\tp50 ratio\tfailures\t  what")
+	for _, r := range rows {
+		ratio, p50 := "", ""
+		if r.Versus != "" {
+			ratio = fmt.Sprintf("%.2f ×", r.RateBy)
+		}
+		if r.P50By > 0 {
+			p50 = fmt.Sprintf("%.2f ×", r.P50By)
+		}
+		fmt.Fprintf(t, "%d\t%.0f\t%.2f\t%.2f\t%s\t%s\t%d\t  %s\n", r.Clients, r.Rate, r.P50, r.P99, ratio, p50, r.Failures, r.What)
+	}
+	return t.Flush()
 }

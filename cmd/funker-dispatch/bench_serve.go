@@ -20,41 +20,47 @@ import (
 	"github.com/funker-dispatch/funker-dispatch/queue"
 )
 
-// served is a gateway in a process of its own, whose memory is its own.
+// served is a gateway or a worker in a process of its own, whose memory is its own.
 type served struct {
 	cmd    *exec.Cmd
-	public string       // URL
-	queue  *queue.Queue // connected as an admin
+	public string       // URL of a gateway
+	queue  *queue.Queue // connected to it as an admin
 	begin  time.Time
 	ready  time.Duration // from begin
 }
 
-// serve starts this program as "serve" on the manifest and the store in the folder of the bench.
-func (b *bench) serve(ctx context.Context) (*served, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program: %w", err)
-	}
-	file, err := b.writeManifest()
+// serve starts this program as "serve" on the manifest and a store in the folder of the bench, and returns when it is
+// ready. More flags take the place of those before.
+func (b *bench) serve(ctx context.Context, name string, more ...string) (*served, error) {
+	data := filepath.Join(b.dir, name)
+	s, log, err := startSelf(ctx, append([]string{"serve", "--data", data, "--manifest", b.manifest(), "--functions", "--docker", engineOff,
+		"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--grace", "1s"}, more...)...)
 	if err != nil {
 		return nil, err
-	}
-	data := filepath.Join(b.dir, "served")
-	s := &served{begin: time.Now()}
-	s.cmd = exec.CommandContext(ctx, program, "serve", "--data", data, "--manifest", file, "--functions", "--docker", engineOff,
-		"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--log-format", "json", "--grace", "1s")
-	s.cmd.Env = slices.DeleteFunc(os.Environ(), isSetting)
-	log, err := s.cmd.StderrPipe()
-	if err != nil {
-		return nil, fmt.Errorf("make pipe: %w", err)
-	}
-	if err := s.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start gateway: %w", err)
 	}
 	if err := s.await(log, filepath.Join(data, queue.AdminKey)); err != nil {
 		return nil, errors.Join(err, s.stop())
 	}
 	return s, nil
+}
+
+// startSelf starts this program in a process of its own. Its log has to be read, or it stands still.
+func startSelf(ctx context.Context, args ...string) (*served, io.Reader, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, nil, fmt.Errorf("find this program: %w", err)
+	}
+	s := &served{begin: time.Now()}
+	s.cmd = exec.CommandContext(ctx, program, append(args, "--log-format", "json")...)
+	s.cmd.Env = slices.DeleteFunc(os.Environ(), isSetting)
+	log, err := s.cmd.StderrPipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("make pipe: %w", err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		return nil, nil, fmt.Errorf("start %s: %w", args[0], err)
+	}
+	return s, log, nil
 }
 
 // isSetting reports whether a variable stands for a flag.

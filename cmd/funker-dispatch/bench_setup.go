@@ -65,7 +65,7 @@ func (b *bench) startFunctions(ctx context.Context, group *errgroup.Group) error
 		return funker.Serve(ctx, answers, func(context.Context, json.RawMessage) (json.RawMessage, error) { return reply, nil },
 			funker.Options{Concurrency: 256, Log: slog.New(slog.DiscardHandler)})
 	})
-	return nil
+	return b.writeManifest("", "")
 }
 
 // startBaselines serves the bare handlers, in the group, until ctx ends.
@@ -116,11 +116,7 @@ func (b *bench) startGateways(ctx, running context.Context, group *errgroup.Grou
 }
 
 func (b *bench) newGateway(ctx context.Context, name string, log *slog.Logger) (*gateway, error) {
-	file, err := b.writeManifest()
-	if err != nil {
-		return nil, err
-	}
-	m, err := deploy.Load(file)
+	m, err := deploy.Load(b.manifest())
 	if err != nil {
 		return nil, err
 	}
@@ -130,20 +126,23 @@ func (b *bench) newGateway(ctx context.Context, name string, log *slog.Logger) (
 	})
 }
 
-// writeManifest writes a manifest of the functions into the folder, and the secret that signs pushes.
-func (b *bench) writeManifest() (file string, err error) {
+// manifest is the file with the functions.
+func (b *bench) manifest() string { return filepath.Join(b.dir, "functions.yaml") }
+
+// writeManifest writes a manifest of the functions into the folder, with more of them and of triggers, and the secret that
+// signs pushes.
+func (b *bench) writeManifest(functions, triggers string) error {
 	text := fmt.Appendf(nil, `
 functions:
   Bench: {addresses: [%[1]q], concurrency: 64}
   Fetch: {addresses: [%[1]q], concurrency: 1}
   %[2]s: {addresses: [%[3]q], concurrency: 1, timeout: 24h}
-triggers:
+%[4]striggers:
   - {github: bench, secret-file: secret, function: Fetch}
   - {github: hangs, secret-file: secret, function: %[2]s}
-`, b.address, hanging, b.hangs)
-	file = filepath.Join(b.dir, "functions.yaml")
-	if err := errors.Join(os.WriteFile(file, text, 0o600), os.WriteFile(filepath.Join(b.dir, "secret"), []byte(benchSecret), 0o600)); err != nil {
-		return "", fmt.Errorf("write manifest: %w", err)
+%[5]s`, b.address, hanging, b.hangs, functions, triggers)
+	if err := errors.Join(os.WriteFile(b.manifest(), text, 0o600), os.WriteFile(filepath.Join(b.dir, "secret"), []byte(benchSecret), 0o600)); err != nil {
+		return fmt.Errorf("write manifest: %w", err)
 	}
-	return file, nil
+	return nil
 }

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/funker-dispatch/funker-dispatch/queue"
+)
+
+// fleet is the three gateways of a cluster, each in a process and a data folder of its own, and workers for them.
+type fleet struct {
+	b       *bench
+	nodes   []*node
+	flags   []string // of all gateways
+	workers []*served
+}
+
+// node is one gateway, at the same addresses whenever it starts.
+type node struct {
+	*served // nil while it is down
+	name    string
+	peer    string // address for the others
+	public  string
+	nats    string
+}
+
+func (n *node) url() string { return "http://" + n.public }
+
+// newFleet starts nothing yet.
+func (b *bench) newFleet(ctx context.Context) (*fleet, error) {
+	f := &fleet{b: b}
+	var peers []string
+	for _, name := range []string{"a", "b", "c"} {
+		n := &node{name: name}
+		for _, at := range []*string{&n.peer, &n.public, &n.nats} {
+			var err error
+			if *at, err = steadyAddress(ctx); err != nil {
+				return nil, err
+			}
+		}
+		f.nodes = append(f.nodes, n)
+		peers = append(peers, name+"="+n.peer)
+	}
+	key := filepath.Join(b.dir, "cluster.key")
+	if err := os.WriteFile(key, []byte(queue.NewClusterKey()+"\n"), 0o600); err != nil {
+		return nil, fmt.Errorf("write key: %w", err)
+	}
+	f.flags = []string{"--cluster-peers", strings.Join(peers, ","), "--cluster-key", key}
+	return f, nil
+}
+
+// steadyAddress returns a loopback address for a listener that comes and goes: its port is none of those which the kernel
+// gives to connections.
+func steadyAddress(ctx context.Context) (string, error) {
+	var err error
+	for range 100 {
+		var l net.Listener
+		if l, err = new(net.ListenConfig).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.N(22000))); err == nil {
+			return l.Addr().String(), l.Close()
+		}
+	}
+	return "", fmt.Errorf("find a free port: %w", err)
+}
+
+// start starts those gateways that are down, with more flags, and returns when they are ready.
+func (f *fleet) start(ctx context.Context, more ...string) error {
+	var group errgroup.Group
+	for _, n := range f.nodes {
+		if n.served == nil {
+			group.Go(func() (err error) {
+				n.served, err = f.b.serve(ctx, n.name, slices.Concat(f.flags, []string{"--cluster-name", n.name, "--cluster-listen", n.peer,
+					"--listen", n.public, "--nats-listen", n.nats}, more)...)
+				return err
+			})
+		}
+	}
+	return group.Wait()
+}
+
+// stop stops all, workers first.
+func (f *fleet) stop() error {
+	var errs []error
+	for _, w := range f.workers {
+		errs = append(errs, w.stop())
+	}
+	f.workers = nil
+	f.b.client.CloseIdleConnections()
+	var group errgroup.Group
+	for _, n := range f.nodes {
+		if s := n.served; s != nil {
+			n.served = nil
+			group.Go(s.stop)
+		}
+	}
+	return errors.Join(append(errs, group.Wait())...)
+}
+
+// startWorker starts a worker on a manifest, which may connect to any gateway.
+func (f *fleet) startWorker(ctx context.Context, manifest string) error {
+	var urls []string
+	for _, n := range f.nodes {
+		urls = append(urls, "nats://"+n.nats)
+	}
+	s, log, err := startSelf(ctx, "worker", "--nats-url", strings.Join(urls, ","), "--key", filepath.Join(f.b.dir, f.nodes[0].name, queue.WorkerKey),
+		"--manifest", manifest, "--docker", engineOff, "--grace", "1s")
+	if err != nil {
+		return err
+	}
+	f.workers = append(f.workers, s)
+	lines := bufio.NewScanner(log)
+	for last := ""; !strings.Contains(last, `"worker ready"`); last = lines.Text() {
+		if !lines.Scan() {
+			return fmt.Errorf("the worker has ended: %s", last)
+		}
+	}
+	go func() { _, _ = io.Copy(io.Discard, log) }()
+	return nil
+}
+
+// gateways are the processes of the gateways.
+func (f *fleet) gateways() (all []*served) {
+	for _, n := range f.nodes {
+		all = append(all, n.served)
+	}
+	return all
+}
+
+// healthy waits until every gateway has all that is stored and one of them looks after it.
+func (f *fleet) healthy(ctx context.Context) (queue.Roles, error) {
+	for {
+		r, err := f.roles(ctx)
+		if err == nil && r.Events != "" && f.node(r.Keeper) != nil && r.Behind == 0 {
+			return r, nil
+		}
+		if rest(ctx, rolesEvery) != nil {
+			return r, errors.Join(err, context.Cause(ctx))
+		}
+	}
+}
+
+const (
+	rolesEvery = 100 * time.Millisecond
+	rolesLimit = time.Second // a stream without a leader does not answer
+)
+
+// roles asks a gateway that is up.
+func (f *fleet) roles(ctx context.Context) (queue.Roles, error) {
+	ctx, cancel := context.WithTimeout(ctx, rolesLimit)
+	defer cancel()
+	for _, n := range f.nodes {
+		if n.served != nil {
+			return n.queue.Roles(ctx)
+		}
+	}
+	return queue.Roles{}, errors.New("no gateway is up")
+}
+
+// node returns nil for a name that is none.
+func (f *fleet) node(name string) *node {
+	for _, n := range f.nodes {
+		if n.name == name {
+			return n
+		}
+	}
+	return nil
+}
+
+// end stops a gateway and returns when it is gone. Its connection as an admin goes first: it would look for the gateway.
+func (n *node) end(sig syscall.Signal) (at time.Time, err error) {
+	s := n.served
+	n.served = nil
+	err = s.queue.Close()
+	at = time.Now()
+	err = errors.Join(err, s.cmd.Process.Signal(sig))
+	if failed := s.cmd.Wait(); sig != syscall.SIGKILL {
+		err = errors.Join(err, failed)
+	}
+	return at, err
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/funker-dispatch/funker-dispatch/queue"
+)
+
+// loss is one gateway that went while the other two were sent events and calls.
+type loss struct {
+	What     string        `json:"what"`
+	Gateway  string        `json:"gateway"`
+	Accepted time.Duration `json:"accepted_after_ns"` // until an event was accepted that was sent after it
+	Events   waits         `json:"events"`
+	Calls    waits         `json:"calls"`
+}
+
+// waits is what the clients of one kind saw.
+type waits struct {
+	Longest time.Duration `json:"longest_ns"` // that one client had no success, from when it sent what then failed or took long
+	Begun   time.Duration `json:"begun_ns"`   // of that time, after the gateway went
+	Done    int           `json:"done"`
+	Refused int           `json:"refused"`
+	Why     string        `json:"why,omitempty"` // the last refusal
+}
+
+const (
+	lostLeader = "killed: the leader of the events"
+	lostKeeper = "killed: the holder of the lease"
+	stopped    = "stopped: the leader of the events"
+
+	// lossClients of each kind send one thing after the other, lossPause apart: a load that does not use up the machine.
+	lossClients = 8
+	lossPause   = 20 * time.Millisecond
+	// lossBefore is how long the load goes on before the gateway goes, and lossWatch how long after it at least.
+	lossBefore = 500 * time.Millisecond
+	lossWatch  = 5 * time.Second
+	// lossLimit is how long a client may take to have a success again.
+	lossLimit = 2 * time.Minute
+)
+
+// lose has each kind of gateway go some times. It returns how many of the accepted events are not stored at the end.
+func (f *fleet) lose(ctx context.Context, times int) (all []loss, lost int, err error) {
+	begin, accepted := time.Now(), newLedger()
+	for _, what := range slices.Concat(slices.Repeat([]string{lostLeader, lostKeeper}, times), []string{stopped}) {
+		one, err := f.loseOne(ctx, what, accepted)
+		if err != nil {
+			return nil, 0, fmt.Errorf("%s: %w", what, err)
+		}
+		all = append(all, one)
+		if err := f.start(ctx, "--no-worker"); err != nil {
+			return nil, 0, err
+		}
+	}
+	slices.SortStableFunc(all, func(a, b loss) int { return cmp.Compare(a.What, b.What) })
+	lost, err = f.missing(ctx, begin, accepted)
+	return all, lost, err
+}
+
+// loseOne has one gateway go under load.
+func (f *fleet) loseOne(ctx context.Context, what string, accepted *ledger) (loss, error) {
+	ready, cancel := context.WithTimeout(ctx, lossLimit)
+	defer cancel()
+	roles, err := f.healthy(ready)
+	if err != nil {
+		return loss{}, fmt.Errorf("wait until the cluster is whole: %w", err)
+	}
+	victim, signal := f.node(roles.Events), syscall.SIGKILL
+	switch what {
+	case lostKeeper:
+		victim = f.node(roles.Keeper)
+	case stopped:
+		signal = syscall.SIGTERM
+	}
+	var urls []string
+	for _, n := range f.nodes {
+		if n != victim {
+			urls = append(urls, n.url())
+		}
+	}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	events, calls := f.b.startLoads(running, urls, accepted)
+	err = rest(ctx, lossBefore)
+	var at time.Time
+	if err == nil {
+		at, err = victim.end(signal)
+	}
+	if err == nil {
+		err = errors.Join(events.recovered(ctx, at), calls.recovered(ctx, at))
+	}
+	stop()
+	f.b.client.CloseIdleConnections()
+	one := loss{What: what, Gateway: victim.name, Accepted: events.firstAfter(at), Events: events.waits(at), Calls: calls.waits(at)}
+	return one, err
+}
+
+// ledger is the ids of what was accepted.
+type ledger struct {
+	mu  sync.Mutex
+	ids map[string]bool
+}
+
+func newLedger() *ledger { return &ledger{ids: map[string]bool{}} }
+
+func (l *ledger) note(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ids[id] = true
+}
+
+// missing counts what was accepted and is not stored.
+func (f *fleet) missing(ctx context.Context, since time.Time, accepted *ledger) (int, error) {
+	ready, cancel := context.WithTimeout(ctx, lossLimit)
+	defer cancel()
+	if _, err := f.healthy(ready); err != nil {
+		return 0, fmt.Errorf("wait until the cluster is whole: %w", err)
+	}
+	for {
+		left := len(accepted.ids)
+		err := f.nodes[0].queue.Select(ctx, queue.Filter{Kind: "event", Function: hanging, Since: since}, "", func(r queue.Record) bool {
+			if accepted.ids[r.ID] {
+				left--
+			}
+			return true
+		})
+		if !errors.Is(err, queue.ErrIndexing) {
+			return left, err
+		}
+		if err := rest(ctx, rolesEvery); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// startLoads starts the clients of both kinds, each of which sends to all gateways in turns.
+func (b *bench) startLoads(ctx context.Context, urls []string, accepted *ledger) (events, calls *load) {
+	push := b.signedPush()
+	events = startLoad(ctx, func(ctx context.Context, n int) error {
+		id, err := push(ctx, urls[n%len(urls)]+"/github/hangs")
+		if err == nil {
+			accepted.note(id)
+		}
+		return err
+	})
+	body := payload()
+	calls = startLoad(ctx, func(ctx context.Context, n int) error {
+		_, err := b.post(ctx, urls[n%len(urls)]+"/functions/Bench", nil, body, http.StatusOK)
+		return err
+	})
+	return events, calls
+}
