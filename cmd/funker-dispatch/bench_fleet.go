@@ -23,13 +23,13 @@ import (
 // fleet is the three gateways of a cluster, each in a process and a data folder of its own, and workers for them.
 type fleet struct {
 	b       *bench
-	nodes   []*node
+	nodes   []*gatewayProcess
 	flags   []string // of all gateways
 	workers []*served
 }
 
 // node is one gateway, at the same addresses whenever it starts.
-type node struct {
+type gatewayProcess struct {
 	*served // nil while it is down
 	name    string
 	peer    string // address for the others
@@ -37,14 +37,14 @@ type node struct {
 	nats    string
 }
 
-func (n *node) url() string { return "http://" + n.public }
+func (n *gatewayProcess) url() string { return "http://" + n.public }
 
 // newFleet starts nothing yet.
 func (b *bench) newFleet(ctx context.Context) (*fleet, error) {
 	f := &fleet{b: b}
 	var peers []string
 	for _, name := range []string{"a", "b", "c"} {
-		n := &node{name: name}
+		n := &gatewayProcess{name: name}
 		for _, at := range []*string{&n.peer, &n.public, &n.nats} {
 			var err error
 			if *at, err = steadyAddress(ctx); err != nil {
@@ -169,7 +169,7 @@ func (f *fleet) roles(ctx context.Context) (queue.Roles, error) {
 }
 
 // node returns nil for a name that is none.
-func (f *fleet) node(name string) *node {
+func (f *fleet) node(name string) *gatewayProcess {
 	for _, n := range f.nodes {
 		if n.name == name {
 			return n
@@ -179,7 +179,7 @@ func (f *fleet) node(name string) *node {
 }
 
 // end stops a gateway and returns when it is gone. Its connection as an admin goes first: it would look for the gateway.
-func (n *node) end(sig syscall.Signal) (at time.Time, err error) {
+func (n *gatewayProcess) end(sig syscall.Signal) (at time.Time, err error) {
 	s := n.served
 	n.served = nil
 	err = s.queue.Close()

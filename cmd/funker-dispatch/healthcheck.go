@@ -102,8 +102,8 @@ func healthzAt(scheme, address string) (string, error) {
 	return scheme + "://" + net.JoinHostPort(host, port) + healthPath, nil
 }
 
-// waits reports whether a gateway is well itself, and waits for others.
-func waits(status int, body []byte) bool {
+// stillWaits reports whether a gateway is well itself, and waits for others.
+func stillWaits(status int, body []byte) bool {
 	var health struct{ Status string }
 	return status == http.StatusServiceUnavailable && json.Unmarshal(body, &health) == nil && health.Status == ingress.StatusWaiting
 }
@@ -124,7 +124,7 @@ func checkHealth(ctx context.Context, client *http.Client, url string, stdout io
 	if err != nil {
 		return fmt.Errorf("read the answer of %s: %w", url, err)
 	}
-	if answer.StatusCode != http.StatusOK && !waits(answer.StatusCode, body) {
+	if answer.StatusCode != http.StatusOK && !stillWaits(answer.StatusCode, body) {
 		return fmt.Errorf("%s: %s: %s", url, answer.Status, body)
 	}
 	_, err = fmt.Fprintf(stdout, "%s\n", body)
