@@ -220,8 +220,9 @@ func TestCluster_GoesOnWithoutOneOfItsGateways(t *testing.T) {
 		ran <- e.ID
 		return Result{Outcome: OutcomeOK}
 	})
-	if first, second := await(t, ran), await(t, ran); first != before.ID || second != after.ID {
-		t.Errorf("ran %s and %s, accepted %s and %s", first, second, before.ID, after.ID)
+	got := []string{await(t, ran), await(t, ran)} // one may have been given out by the leader that died
+	if !slices.Contains(got, before.ID) || !slices.Contains(got, after.ID) {
+		t.Errorf("ran %v, accepted %s and %s", got, before.ID, after.ID)
 	}
 	settledAll(t, f.open["b"], "Hello")
 	f.start("a")

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -340,11 +341,12 @@ func busy(err error) bool {
 	return errors.As(err, &api) && (api.ErrorCode == 10167 || api.ErrorCode == 10176 || api.ErrorCode == 10210)
 }
 
-// leaderless reports whether the cluster, a stream or a consumer has no leader at the moment.
+// leaderless reports whether the cluster, a stream or a consumer has no leader at the moment, or one that has not decided yet:
+// 10158 is a message that was sent again while the servers agree on the first one.
 func leaderless(err error) bool {
 	var api *jetstream.APIError
 	return errors.Is(err, jetstream.ErrConsumerLeadershipChanged) ||
-		errors.As(err, &api) && (api.ErrorCode == 10008 || api.ErrorCode == 10009 || api.ErrorCode == 10118 || api.ErrorCode == 10119)
+		errors.As(err, &api) && slices.Contains([]jetstream.ErrorCode{10008, 10009, 10118, 10119, 10158}, api.ErrorCode)
 }
 
 // peerless reports whether fewer gateways have been seen than a new stream has copies.
