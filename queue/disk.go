@@ -120,7 +120,7 @@ type disk struct {
 	account *server.Account
 	coming  atomic.Int64 // bytes that were admitted and are being stored
 	refused bool         // whether the log says so
-	shared  bool         // the account is that of a cluster: how much it may store is no matter of this disk
+	others  *disks       // of a cluster, whose account it is: how much that may store is no matter of this disk; nil without one
 }
 
 // watch looks how much is free, and says how much the server may store until it looks again.
@@ -138,7 +138,7 @@ func (d *disk) watch() (space, error) {
 			d.log.Info("the disk has room again: events are accepted", at...)
 		}
 	}
-	if d.shared {
+	if d.others != nil {
 		return s, nil
 	}
 	return s, d.limit(s.free - s.reserve()/2)
@@ -166,6 +166,11 @@ func (q *Queue) admit(size int64) (done func(), err error) {
 		return func() {}, nil
 	}
 	d := q.house.disk
+	if d.others != nil {
+		if err := d.others.majority(); err != nil {
+			return nil, err
+		}
+	}
 	s, err := look(d.dir)
 	if err != nil {
 		return nil, err

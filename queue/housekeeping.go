@@ -49,7 +49,13 @@ func (q *Queue) keepHouse(ctx context.Context, o Options, store int64) error {
 	h := &housekeeper{q: q, started: time.Now(), absent: map[string]time.Time{}, failed: make(chan error, 1)}
 	h.history.q, h.history.events, h.history.store = q, uint64(o.MaxEvents), uint64(store)
 	if q.server != nil {
-		h.disk = &disk{dir: o.Dir, log: o.Log, account: q.server.GlobalAccount(), shared: o.Cluster != nil}
+		h.disk = &disk{dir: o.Dir, log: o.Log, account: q.server.GlobalAccount()}
+		if o.Cluster != nil {
+			var err error
+			if h.disk.others, err = q.hearDisks(len(o.Cluster.Peers)); err != nil {
+				return err
+			}
+		}
 		if _, err := h.disk.watch(); err != nil {
 			return err
 		}
@@ -125,6 +131,9 @@ func (h *housekeeper) watch(ctx context.Context) {
 	s, err := h.disk.watch()
 	h.complain(ctx, err)
 	h.history.short.Store(err == nil && s.short())
+	if h.disk.others != nil {
+		h.complain(ctx, h.q.tellDisk(h.q.lease.node, h.disk.refused))
+	}
 	if err := h.q.health(); err != nil && ctx.Err() == nil {
 		select {
 		case h.failed <- err:
