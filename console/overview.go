@@ -28,6 +28,7 @@ type overview struct {
 	Functions []functionRow
 	Balance   *queue.Balance // nil while the index is being built
 	Window    time.Duration  // of the rates
+	Cluster   string         // how its gateways are; "" for one that stands alone
 	Failed    string         // what could not be asked; "" when all could
 	Untried   bool           // nothing has come yet, and a test could be sent
 }
@@ -82,6 +83,12 @@ func (s *Server) overview(ctx context.Context) overview {
 	}
 	usage, err := s.queue.Usage(ctx)
 	o.missing(err)
+	cluster, err := s.queue.ClusterState(ctx)
+	o.missing(err)
+	o.Cluster = clusterText(cluster)
+	for _, problem := range cluster.Problems {
+		o.add(true, "Cluster: "+problem, "", "")
+	}
 	senders := s.senders(&o)
 	o.attend(usage, senders, s.catalog.Manifest().Partial)
 	o.Untried = s.tests != nil && len(s.catalog.Manifest().Triggers) > 0 && o.Balance != nil && o.Balance.Accepted == 0 &&

@@ -35,6 +35,7 @@ func (s *Server) api() []route {
 		{"POST", "/api/v1/dead/{id}/replay", s.replayLetter, []string{"to"}},
 		{"DELETE", "/api/v1/dead/{id}", s.drop, nil},
 		{"GET", "/api/v1/stats", s.stats, nil},
+		{"GET", "/api/v1/cluster", s.cluster, nil},
 		{"GET", "/api/v1/stream", s.stream, []string{"function", "source"}},
 		{"POST", "/api/v1/functions/{name}/call", s.call, []string{"timeout"}},
 		{"POST", "/api/v1/functions/{name}/event", s.storeEvent, nil},

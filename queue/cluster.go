@@ -24,6 +24,7 @@ type Cluster struct {
 	Peers    map[string]string // TCP addresses at which the gateways reach each other, by name; this one is among them
 	Listen   string            // TCP address for the others; "" takes the port of this gateway's own address, on all interfaces
 	Key      ClusterKey        // the same for all
+	Version  string            // of this program, for people
 	Patience time.Duration     // how long a silent leader is waited for until another one is elected; DefaultPatience
 }
 

@@ -52,12 +52,15 @@ var (
 	descRoom    = describe("store_limit_bytes", "Bytes that these streams may hold.", "stream")
 	descFree    = describe("disk_free_bytes", "Bytes free on the disk of the data folder.")
 	descReserve = describe("disk_reserve_bytes", "Bytes of the disk that are kept for what was accepted before. With less free, new events and calls are refused.")
+	descLeads   = describe("leader", "1 while this gateway of a cluster looks after the streams and services. A gateway that stands alone does not say.")
+	descMembers = describe("cluster_gateways", "Gateways of the cluster, by state: reached by this one (and itself), missing.", "state")
+	descCopies  = describe("stream_copies", "Copies of a stream in the cluster, by state: current, behind. None while no gateway leads the stream.", "stream", "state")
 	descDrift   = describe("conservation_drift", "Runs that are unaccounted for: accepted or replayed, and neither under way nor ended. Anything but 0 is a bug or a damaged store.")
 )
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descWaiting, descRunning, descPaused, descWorkers, descSlots, descPlanned, descOldest, descDead, descRuns, descDrift, descStored, descRoom, descFree, descReserve} {
+	for _, d := range []*prometheus.Desc{descWaiting, descRunning, descPaused, descWorkers, descSlots, descPlanned, descOldest, descDead, descRuns, descDrift, descStored, descRoom, descFree, descReserve, descLeads, descMembers, descCopies} {
 		ch <- d
 	}
 	m.syncs.Describe(ch)
@@ -78,6 +81,25 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	if err := m.usage(ctx, ch); err != nil {
 		ch <- prometheus.NewInvalidMetric(descStored, err)
+	}
+	if m.q.lease != nil {
+		m.cluster(ctx, ch)
+	}
+}
+
+// cluster writes how the gateways and their copies are.
+func (m *metrics) cluster(ctx context.Context, ch chan<- prometheus.Metric) {
+	leads := 0.0
+	if m.q.Leads() {
+		leads = 1
+	}
+	gauge(ch, descLeads, leads)
+	reached := len(m.q.reached())
+	gauge(ch, descMembers, float64(reached), "reached")
+	gauge(ch, descMembers, float64(len(m.q.lease.gateways)-reached), "missing")
+	for _, c := range m.q.copies(ctx) {
+		gauge(ch, descCopies, float64(c.Current()), c.Stream, "current")
+		gauge(ch, descCopies, float64(len(c.Copies)-c.Current()), c.Stream, "behind")
 	}
 }
 

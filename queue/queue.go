@@ -227,7 +227,10 @@ func (q *Queue) work(ctx context.Context, o Options, store int64) error {
 	if err := q.hear(); err != nil {
 		return err
 	}
-	return q.serve()
+	if err := q.serve(); err != nil || o.Cluster == nil {
+		return err
+	}
+	return q.serveGateway(o.Cluster)
 }
 
 func (q *Queue) noteBegin(ctx context.Context) error {

@@ -79,6 +79,7 @@ func (q *Queue) serve() error {
 		"stats":   func(ctx context.Context, _ string) (any, error) { return q.Stats(ctx) },
 		"balance": func(ctx context.Context, _ string) (any, error) { return q.Balance(ctx) },
 		"usage":   func(ctx context.Context, _ string) (any, error) { return q.Usage(ctx) },
+		"cluster": func(ctx context.Context, _ string) (any, error) { return q.ClusterState(ctx) },
 	} {
 		if err := s.add("funker."+name, publishLimit, answer); err != nil {
 			return err

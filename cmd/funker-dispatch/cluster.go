@@ -37,7 +37,7 @@ func (o *clusterOptions) read() (*queue.Cluster, error) {
 	if o.name == "" || o.key == "" {
 		return nil, usagef("--cluster-peers goes with --cluster-name and --cluster-key")
 	}
-	c := &queue.Cluster{Node: o.name, Listen: o.listen, Patience: o.patience}
+	c := &queue.Cluster{Node: o.name, Listen: o.listen, Patience: o.patience, Version: version}
 	var err error
 	if c.Peers, err = queue.ParsePeers(o.peers); err != nil {
 		return nil, usagef("--cluster-peers: %w", err)
@@ -74,7 +74,7 @@ func clusterCommand() *cobra.Command {
 		Use: "cluster", Short: "Several gateways with one store", Args: takesCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(clusterKeyCommand())
+	cmd.AddCommand(clusterKeyCommand(), clusterStatusCommand())
 	return cmd
 }
 

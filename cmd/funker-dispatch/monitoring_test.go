@@ -84,8 +84,10 @@ func fileText(t *testing.T, file string) []byte {
 func TestMonitoring_NamesWhatTheGatewayServes(t *testing.T) {
 	cert, key := newAuthority(t).valid().save(t, t.TempDir())
 	_, scrape := monitored(t, "--tls-cert", cert, "--tls-key", key)
+	c := newTrio(t)
+	c.start()
 	served := map[string]bool{"up": true} // of Prometheus itself
-	for _, m := range regexp.MustCompile(`(?m)^([a-z_]+)(?:\{| )`).FindAllStringSubmatch(scrape(), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^([a-z_]+)(?:\{| )`).FindAllStringSubmatch(scrape()+c.gateways[0].metrics(), -1) {
 		served[m[1]] = true
 	}
 	name := regexp.MustCompile(`\b(?:funker|process|go)_[a-z_]+\b|\bup\b`)

@@ -1,13 +1,18 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/funker-dispatch/funker-dispatch/queue"
 )
 
 // trio is three gateways with one store, each in a process of its own, and no worker yet.
@@ -71,10 +76,19 @@ func (c *trio) args(line ...string) []string {
 }
 
 // health is what a gateway says of itself.
-func (m *member) health() (status int, body string) { return m.get(m.public + healthPath) }
+func (m *member) health() (status int, body string) {
+	return fetchWith(m.t, "http://"+m.public+healthPath, "")
+}
 
-func (m *member) get(address string) (status int, body string) {
-	return fetchWith(m.t, "http://"+address, "")
+// metrics are what a gateway serves to Prometheus.
+func (m *member) metrics() string {
+	_, body := m.look("/metrics")
+	return body
+}
+
+// look fetches something of the admin side, with the token for looking.
+func (m *member) look(path string) (status int, body string) {
+	return fetchWith(m.t, "http://"+m.admin+path, strings.TrimSpace(string(fileText(m.t, filepath.Join(m.data, readTokenFile)))))
 }
 
 // within is within, for what may take as long as starting a process on a busy machine, or the election of a leader.
@@ -134,5 +148,71 @@ func TestTrio_AGatewayThatWaitsTakesItsAddressAndStopsWhenItIsTold(t *testing.T)
 		"--cluster-name", "b", "--cluster-peers", c.peers, "--cluster-key", c.key)
 	if code != exitFailed || !strings.Contains(stderr, "--listen: ") || !strings.Contains(stderr, "address already in use") {
 		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
+func TestTrio_ClusterStatusSaysWhatAnOperatorLooksFor(t *testing.T) {
+	c := newTrio(t)
+	c.start()
+	a, last := c.gateways[0], c.gateways[2]
+	text := mustCLI(t, c.args("cluster", "status", "--wait", "50s")...)
+	for _, want := range []string{"GATEWAY  REACHED  LEADS  VERSION\n", "\nSTREAM ", "\nFUNKER_EVENTS ", " leads", " current", version} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if n := strings.Count(text, " yes "); n != 4 { // three are reached, one leads
+		t.Errorf("%d times yes in\n%s", n, text)
+	}
+	var far, near queue.ClusterState
+	status := func(where ...string) string {
+		return mustCLI(t, append([]string{"cluster", "status", "-o", "json"}, where...)...)
+	}
+	remote := []string{"--url", "http://" + a.admin, "--token-file", filepath.Join(a.data, tokenFile)}
+	if err := errors.Join(json.Unmarshal([]byte(status(remote...)), &far), json.Unmarshal([]byte(status("--nats-url", a.nats, "--data", a.data)), &near)); err != nil || far.Node != "a" || !reflect.DeepEqual(far.Gateways, near.Gateways) {
+		t.Errorf("over HTTP %+v, over NATS %+v, %v", far, near, err)
+	}
+	if fault := description(t).SchemaFault("Cluster", []byte(status(remote...))); fault != nil {
+		t.Error(fault)
+	}
+	last.kill()
+	c.within("status says that c is away, and fails", func() bool {
+		code, stdout, stderr := cli(t, append([]string{"cluster", "status"}, remote...)...)
+		return code == exitFailed && strings.Contains(stdout, "\nthe gateway c is not reached from a: its copies fall behind\n") && strings.Contains(stdout, " away") &&
+			strings.Contains(stderr, "the cluster is not as it should be")
+	})
+	c.within("the metrics say so", func() bool {
+		m := a.metrics()
+		return strings.Contains(m, "\nfunker_cluster_gateways{state=\"missing\"} 1\n") && strings.Contains(m, "\nfunker_stream_copies{state=\"behind\",stream=\"FUNKER_EVENTS\"} 1\n") &&
+			strings.Contains(m, "\nfunker_leader ")
+	})
+	_, page := a.look("/")
+	for _, want := range []string{"Cluster: the gateway c is not reached from a", "2 of 3 gateways are there: a (this one), b."} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the overview does not say %q", want)
+		}
+	}
+	last.start()
+	mustCLI(t, append([]string{"cluster", "status", "--wait", "50s"}, remote...)...)
+	c.within("the metrics say that all is well", func() bool {
+		m := a.metrics()
+		return strings.Contains(m, "\nfunker_cluster_gateways{state=\"missing\"} 0\n") && strings.Contains(m, "\nfunker_stream_copies{state=\"current\",stream=\"FUNKER_EVENTS\"} 3\n")
+	})
+}
+
+func TestClusterStatus_OfAGatewayThatStandsAloneSaysSo(t *testing.T) {
+	dir := t.TempDir()
+	g := serve(t, dir, write(t, dir, "functions.yaml", healthManifest), "--no-worker")
+	if got := mustCLI(t, "cluster", "status", "--nats-url", g.nats, "--data", g.data); !strings.HasPrefix(got, "This gateway stands alone") {
+		t.Errorf("got %q", got)
+	}
+	if got := mustCLI(t, "cluster", "status", "-o", "json", "--nats-url", g.nats, "--data", g.data); !strings.Contains(got, `"node": ""`) {
+		t.Errorf("got %q", got)
+	}
+	token := strings.TrimSpace(string(fileText(t, filepath.Join(g.data, readTokenFile))))
+	for _, path := range []string{"/metrics", "/"} {
+		if _, body := fetchWith(t, g.admin+path, token); strings.Contains(body, "funker_leader") || strings.Contains(body, "gateways are there") {
+			t.Errorf("%s tells of a cluster", path)
+		}
 	}
 }

@@ -1,0 +1,124 @@
+package queue
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// well waits until a gateway finds nothing wrong with the cluster.
+func (f *fleet) well(name string) (s ClusterState) {
+	f.t.Helper()
+	within(f.t, time.Minute, name+" finds nothing wrong", func() bool {
+		var err error
+		s, err = f.open[name].ClusterState(f.t.Context())
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		return len(s.Problems) == 0
+	})
+	return s
+}
+
+func TestClusterState_SaysWhoLeadsAndWhoseCopiesAreCurrent(t *testing.T) {
+	f := newFleet(t)
+	s := f.well("a")
+	if s.Node != "a" || !slices.Contains([]string{"a", "b", "c"}, s.Leader) || !f.open[s.Leader].Leads() {
+		t.Errorf("got %+v", s)
+	}
+	if got := fmt.Sprint(s.Gateways); got != "[{a true 1.2} {b true 1.2} {c true 1.2}]" {
+		t.Errorf("gateways: %s", got)
+	}
+	if len(s.Streams) != len(streamConfigs(Options{})) {
+		t.Errorf("%d streams", len(s.Streams))
+	}
+	for _, c := range s.Streams {
+		if len(c.Copies) != replicas || c.Current() != replicas || c.Leader == "" {
+			t.Errorf("%+v", c)
+		}
+	}
+	if !f.open["a"].Together() {
+		t.Error("a says that it does not reach the others")
+	}
+}
+
+func TestClusterState_SaysWhoIsAwayUntilItsCopiesAreCurrentAgain(t *testing.T) {
+	f := newFleet(t)
+	f.well("a")
+	f.stop("c")
+	a := f.open["a"]
+	if err := a.AddFunction(t.Context(), "Hello", Retry{}); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		publish(t, a, "Hello")
+	}
+	var s ClusterState
+	within(t, time.Minute, "a says that c is away, and two copies of each stream are current", func() bool {
+		var err error
+		s, err = a.ClusterState(t.Context())
+		return err == nil && len(s.Problems) == 1 && s.Problems[0] == "the gateway c is not reached from a: its copies fall behind" &&
+			!slices.ContainsFunc(s.Streams, func(c StreamCopies) bool { return c.Current() != 2 })
+	})
+	if s.Gateways[2] != (GatewayState{Name: "c"}) || !a.Together() {
+		t.Errorf("got %+v", s)
+	}
+	f.start("c")
+	f.well("c")
+	f.well("a")
+}
+
+func TestClusterState_OfTheLastOneIsThatNothingCanBeStored(t *testing.T) {
+	f := newFleet(t)
+	f.well("a")
+	f.stop("b")
+	f.stop("c")
+	a := f.open["a"]
+	within(t, time.Minute, "a says so", func() bool {
+		s, err := a.ClusterState(t.Context())
+		return err == nil && s.Leader == "" && len(s.Problems) > 0 && strings.HasSuffix(s.Problems[0], "no gateway leads, and nothing can be stored")
+	})
+	if a.Together() {
+		t.Error("a says that it reaches most of the others")
+	}
+}
+
+func TestClusterState_OfAGatewayThatStandsAloneIsEmpty(t *testing.T) {
+	q := open(t)
+	if err := q.AddFunction(t.Context(), "Hello", Retry{}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := q.ClusterState(t.Context())
+	if err != nil || s.Node != "" || len(s.Gateways)+len(s.Streams)+len(s.Problems) > 0 || !q.Together() {
+		t.Errorf("got %+v, %v", s, err)
+	}
+}
+
+func TestCopyOf_ACopyIsBehindWhenItLacksMoreThanIsOnItsWay(t *testing.T) {
+	q := &Queue{lease: &lease{gateways: []string{"a", "b"}}}
+	for _, c := range []struct {
+		peer jetstream.PeerInfo
+		want StreamCopy
+	}{
+		{jetstream.PeerInfo{Name: "b", Current: true}, StreamCopy{"b", true, 0}},
+		{jetstream.PeerInfo{Name: "b", Lag: copyOnItsWay}, StreamCopy{"b", true, copyOnItsWay}},
+		{jetstream.PeerInfo{Name: "b", Lag: copyOnItsWay + 1}, StreamCopy{"b", false, copyOnItsWay + 1}},
+		{jetstream.PeerInfo{Name: "b", Current: true, Offline: true}, StreamCopy{"b", false, 0}},
+		{jetstream.PeerInfo{Name: "b", Current: true, Active: copySilent}, StreamCopy{"b", false, 0}},
+		{jetstream.PeerInfo{Name: "b", Pending: true}, StreamCopy{"b", false, 0}},
+		{jetstream.PeerInfo{Name: "Server name unknown at this time", Offline: true}, StreamCopy{"", false, 0}},
+	} {
+		if got := q.copyOf(&c.peer); got != c.want {
+			t.Errorf("%+v: got %+v, want %+v", c.peer, got, c.want)
+		}
+	}
+	lagging := StreamCopies{Stream: "S", Leader: "a", Copies: []StreamCopy{{"a", true, 0}, {"b", false, 400}}}
+	s := ClusterState{Leader: "a", Gateways: []GatewayState{{"a", true, "1"}, {"b", true, "1"}}, Streams: []StreamCopies{lagging}}
+	if got := fmt.Sprint(s.problems()); got != "[S: the copy of b is 400 changes behind]" {
+		t.Errorf("got %s", got)
+	}
+}
