@@ -69,25 +69,39 @@ func (d *disk) mounting() []string {
 	return []string{"mount", "-o", "loop,commit=300", d.image, d.mount}
 }
 
-// guard puts the machine back into order when the test is over, even if it is killed: a shell waits for the end of its
-// input.
+// guard puts the machine back into order when the test is over, even if it is killed.
 func (d *disk) guard(interval string) {
 	d.t.Helper()
-	sh := exec.Command("sh", "-c", `cat; echo "$2" >"$3"; if mountpoint -q "$1"; then umount "$1" || umount -l "$1"; fi`, "sh", d.mount, interval, writeback)
+	atEnd(d.t, `echo "$2" >"$3"; if mountpoint -q "$1"; then umount "$1" || umount -l "$1"; fi`, d.mount, interval, writeback)
+}
+
+// atEnd runs a script when the test is over, even if it is killed: a shell waits for the end of its input.
+func atEnd(t *testing.T, script string, args ...string) {
+	t.Helper()
+	sh := exec.Command("sh", append([]string{"-c", "cat; " + script, "sh"}, args...)...)
 	sh.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // ^C is not for it
 	end, err := sh.StdinPipe()
 	if err != nil {
-		d.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if err := sh.Start(); err != nil {
-		d.t.Fatal(err)
+		t.Fatal(err)
 	}
-	d.t.Cleanup(func() {
+	t.Cleanup(func() {
 		end.Close()
 		if err := sh.Wait(); err != nil {
-			d.t.Errorf("clean up the disk: %v", err)
+			t.Errorf("%s: %v", script, err)
 		}
 	})
+}
+
+// smallDisk puts a disk of 64 MiB in the place of a folder.
+func smallDisk(t *testing.T, dir string) {
+	t.Helper()
+	atEnd(t, `umount "$1" || umount -l "$1"`, dir)
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=64m", "small", dir).CombinedOutput(); err != nil {
+		unable(t, "mount a small disk: "+string(out))
+	}
 }
 
 // cut continues with what a power cut would have left. Whoever writes to the disk must have been killed.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +29,8 @@ const (
 	planAlways plan = "always" // fails
 	planSilent plan = "silent" // closes without an answer
 	planHeld   plan = "held"   // answers when the test says so
+	planEcho   plan = "echo"   // answers with the id of its work
+	planLate   plan = "late"   // likewise, after slowTime
 )
 
 const slowTime = 300 * time.Millisecond
@@ -116,6 +119,11 @@ func (j *journal) task(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return j.taskAt(l)
+}
+
+// taskAt is task with a listener.
+func (j *journal) taskAt(l net.Listener) string {
 	j.wg.Go(func() { <-j.stop; l.Close() })
 	j.wg.Go(func() {
 		for {
@@ -140,8 +148,11 @@ func (j *journal) serve(task string, conn net.Conn) {
 	}
 	n, held := j.begin(w, task)
 	reply := w.Plan.reply(n)
+	if w.Plan == planEcho || w.Plan == planLate {
+		reply = strconv.Quote(w.ID)
+	}
 	switch w.Plan {
-	case planSlow:
+	case planSlow, planLate:
 		select {
 		case <-time.After(slowTime):
 		case <-j.stop:
