@@ -69,7 +69,7 @@ run, not figures of two: machines are noisy.`,
 			if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
 				return err
 			}
-			return printEither(cmd, *out, report, printCluster)
+			return printEither(cmd, *out, report, printClusterBench)
 		}
 		if backlog > 0 {
 			report, err := b.backlog(cmd.Context(), backlog, settle)

@@ -33,7 +33,7 @@ func TestBench_MeasuresAClusterAndWhatLosingAGatewayCosts(t *testing.T) {
 		}
 	}
 	var table strings.Builder
-	if err := printCluster(&table, r); err != nil {
+	if err := printClusterBench(&table, r); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{clusterPush, lostLeader, "durable accepts, 64 clients to one", "the busiest, CPU µs"} {
@@ -63,7 +63,7 @@ func TestBench_SaysWhichGoalsAreMet(t *testing.T) {
 		t.Errorf("got %v, want %v of %+v", got, want, r.Goals)
 	}
 	var out strings.Builder
-	if err := printCluster(&out, r); err != nil {
+	if err := printClusterBench(&out, r); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(out.String(), "missed"); n != 4 {

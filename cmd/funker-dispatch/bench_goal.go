@@ -54,7 +54,7 @@ func (r *clusterReport) judge() {
 	r.Goals = append(r.Goals, goal{What: "a gateway goes: accepted events that are not stored", Got: float64(r.Lost), Most: true})
 }
 
-func printCluster(w io.Writer, r clusterReport) error {
+func printClusterBench(w io.Writer, r clusterReport) error {
 	if err := printRates(w, r.Rows); err != nil {
 		return err
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/funker-dispatch/funker-dispatch/queue"
 )
 
-// trio is three gateways with one store, each on a machine of its own, and workers.
-type trio struct {
+// loopbackTrio is three gateways with one store, each on a machine of its own, and workers.
+type loopbackTrio struct {
 	t        *testing.T
 	network  *network
 	j        *journal
@@ -52,15 +52,15 @@ triggers:
 // trioCall is how long a call of trioFunctions may take, from its arrival on.
 const trioCall = 2 * time.Second
 
-// newTrio starts three gateways. Without workers they run the functions themselves. The disk of the last one is small.
-func newTrio(t *testing.T, workers int) *trio {
+// newLoopbackTrio starts three gateways. Without workers they run the functions themselves. The disk of the last one is small.
+func newLoopbackTrio(t *testing.T, workers int) *loopbackTrio {
 	t.Helper()
 	names := []string{"a", "b", "c"}
 	machines := slices.Clone(names)
 	for i := range workers {
 		machines = append(machines, fmt.Sprint("w", i+1))
 	}
-	c := &trio{t: t, network: newNetwork(t, machines...), j: newJournal(t)}
+	c := &loopbackTrio{t: t, network: newNetwork(t, machines...), j: newJournal(t)}
 	dir := t.ArtifactDir()
 	write(t, dir, "secret", hookSecret)
 	key := write(t, dir, "cluster.key", queue.NewClusterKey())
@@ -96,7 +96,7 @@ func newTrio(t *testing.T, workers int) *trio {
 }
 
 // manifest has functions with a task on a machine.
-func (c *trio) manifest(dir string, m *machine) string {
+func (c *loopbackTrio) manifest(dir string, m *machine) string {
 	c.t.Helper()
 	l, err := m.listen(trioTask)
 	if err != nil {
@@ -108,7 +108,7 @@ func (c *trio) manifest(dir string, m *machine) string {
 
 func (m *machine) launch(cmd *exec.Cmd) error { return m.do(cmd.Start) }
 
-func (c *trio) start() {
+func (c *loopbackTrio) start() {
 	c.t.Helper()
 	for _, g := range c.gateways {
 		g.start()
@@ -124,13 +124,13 @@ func (c *trio) start() {
 const trioPatience = time.Minute
 
 // await fails the test at once when a condition does not come true.
-func (c *trio) await(what string, condition func() bool) {
+func (c *loopbackTrio) await(what string, condition func() bool) {
 	c.t.Helper()
 	c.awaitText(func() string { return what }, condition)
 }
 
 // awaitText is await with a text that says what is wrong in the end.
-func (c *trio) awaitText(what func() string, condition func() bool) {
+func (c *loopbackTrio) awaitText(what func() string, condition func() bool) {
 	c.t.Helper()
 	met := false
 	withinLimit(c.t, trioPatience, what, func() bool {
@@ -144,7 +144,7 @@ func (c *trio) awaitText(what func() string, condition func() bool) {
 }
 
 // revive starts gateways again that have ended by themselves, as whoever runs them does: one whose disk has failed has to.
-func (c *trio) revive() {
+func (c *loopbackTrio) revive() {
 	for _, g := range c.gateways {
 		if g.cmd != nil && g.hasEnded() && !g.ending.Load() && time.Since(g.revived) > time.Second {
 			g.revived = time.Now()
@@ -155,7 +155,7 @@ func (c *trio) revive() {
 }
 
 // pass lets time pass.
-func (c *trio) pass(d time.Duration) {
+func (c *loopbackTrio) pass(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		c.revive()
 		wait(c.t.Context(), min(time.Until(end), 50*time.Millisecond))
@@ -190,6 +190,6 @@ func (g *clusterGateway) last(message string) (at time.Time) {
 }
 
 // newest is the gateway that was the last to say something.
-func (c *trio) newest(message string) *clusterGateway {
+func (c *loopbackTrio) newest(message string) *clusterGateway {
 	return slices.MaxFunc(c.gateways, func(a, b *clusterGateway) int { return a.last(message).Compare(b.last(message)) })
 }

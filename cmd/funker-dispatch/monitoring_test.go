@@ -84,7 +84,7 @@ func fileText(t *testing.T, file string) []byte {
 func TestMonitoring_NamesWhatTheGatewayServes(t *testing.T) {
 	cert, key := newAuthority(t).valid().save(t, t.TempDir())
 	_, scrape := monitored(t, "--tls-cert", cert, "--tls-key", key)
-	c := newTrio(t)
+	c := newLoopbackTrio(t)
 	c.start()
 	served := map[string]bool{"up": true} // of Prometheus itself
 	for _, m := range regexp.MustCompile(`(?m)^([a-z_]+)(?:\{| )`).FindAllStringSubmatch(scrape()+c.gateways[0].metrics(), -1) {

@@ -15,8 +15,8 @@ import (
 	"github.com/funker-dispatch/funker-dispatch/queue"
 )
 
-// trio is three gateways with one store, each in a process of its own, and no worker yet.
-type trio struct {
+// loopbackTrio is three gateways with one store, each in a process of its own, and no worker yet.
+type loopbackTrio struct {
 	t        *testing.T
 	dir      string
 	key      string // file
@@ -24,16 +24,16 @@ type trio struct {
 	gateways []*member // a, b, c
 }
 
-// member is a gateway of a trio.
+// member is a gateway of a loopbackTrio.
 type member struct {
 	*process
 	data, public, admin, nats string // folder and addresses
 }
 
-// newTrio starts nothing yet.
-func newTrio(t *testing.T) *trio {
+// newLoopbackTrio starts nothing yet.
+func newLoopbackTrio(t *testing.T) *loopbackTrio {
 	t.Helper()
-	c := &trio{t: t, dir: t.ArtifactDir()}
+	c := &loopbackTrio{t: t, dir: t.ArtifactDir()}
 	c.key = write(t, c.dir, "cluster.key", mustCLI(t, "cluster", "key"))
 	var peers []string
 	for _, name := range []string{"a", "b", "c"} {
@@ -51,7 +51,7 @@ func newTrio(t *testing.T) *trio {
 }
 
 // start starts the gateways, and returns when all serve.
-func (c *trio) start() {
+func (c *loopbackTrio) start() {
 	c.t.Helper()
 	for _, m := range c.gateways {
 		m.start()
@@ -62,7 +62,7 @@ func (c *trio) start() {
 }
 
 // nats are the addresses at which workers and the command line reach the gateways.
-func (c *trio) nats() string {
+func (c *loopbackTrio) nats() string {
 	var all []string
 	for _, m := range c.gateways {
 		all = append(all, "nats://"+m.nats)
@@ -71,7 +71,7 @@ func (c *trio) nats() string {
 }
 
 // args makes a command line that reaches any of the gateways.
-func (c *trio) args(line ...string) []string {
+func (c *loopbackTrio) args(line ...string) []string {
 	return append(line, "--nats-url", c.nats(), "--data", c.gateways[0].data)
 }
 
@@ -92,7 +92,7 @@ func (m *member) look(path string) (status int, body string) {
 }
 
 // within is within, for what may take as long as starting a process on a busy machine, or the election of a leader.
-func (c *trio) within(what string, condition func() bool) {
+func (c *loopbackTrio) within(what string, condition func() bool) {
 	c.t.Helper()
 	withinLimit(c.t, time.Minute, func() string { return what }, condition)
 	if c.t.Failed() {
@@ -101,7 +101,7 @@ func (c *trio) within(what string, condition func() bool) {
 }
 
 func TestTrio_AGatewayThatWaitsForTheOthersIsAliveAndSendsAway(t *testing.T) {
-	c := newTrio(t)
+	c := newLoopbackTrio(t)
 	a, b := c.gateways[0], c.gateways[1]
 	serves := func(all ...*member) func() bool {
 		return func() bool {
@@ -140,7 +140,7 @@ func TestTrio_AGatewayThatWaitsForTheOthersIsAliveAndSendsAway(t *testing.T) {
 }
 
 func TestTrio_AGatewayThatWaitsTakesItsAddressAndStopsWhenItIsTold(t *testing.T) {
-	c := newTrio(t)
+	c := newLoopbackTrio(t)
 	a := c.gateways[0]
 	a.start()
 	within(t, "a waits", func() bool { status, _ := a.health(); return status == http.StatusServiceUnavailable })
@@ -152,7 +152,7 @@ func TestTrio_AGatewayThatWaitsTakesItsAddressAndStopsWhenItIsTold(t *testing.T)
 }
 
 func TestTrio_ClusterStatusSaysWhatAnOperatorLooksFor(t *testing.T) {
-	c := newTrio(t)
+	c := newLoopbackTrio(t)
 	c.start()
 	a, last := c.gateways[0], c.gateways[2]
 	text := mustCLI(t, c.args("cluster", "status", "--wait", "50s")...)
