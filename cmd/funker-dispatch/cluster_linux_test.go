@@ -15,8 +15,8 @@ import (
 	"github.com/funker-dispatch/funker-dispatch/queue"
 )
 
-// loopbackTrio is three gateways with one store, each on a machine of its own, and workers.
-type loopbackTrio struct {
+// trio is three gateways with one store, each on a machine of its own, and workers.
+type trio struct {
 	t        *testing.T
 	network  *network
 	j        *journal
@@ -52,15 +52,15 @@ triggers:
 // trioCall is how long a call of trioFunctions may take, from its arrival on.
 const trioCall = 2 * time.Second
 
-// newLoopbackTrio starts three gateways. Without workers they run the functions themselves. The disk of the last one is small.
-func newLoopbackTrio(t *testing.T, workers int) *loopbackTrio {
+// newTrio starts three gateways. Without workers they run the functions themselves. The disk of the last one is small.
+func newTrio(t *testing.T, workers int) *trio {
 	t.Helper()
 	names := []string{"a", "b", "c"}
 	machines := slices.Clone(names)
 	for i := range workers {
 		machines = append(machines, fmt.Sprint("w", i+1))
 	}
-	c := &loopbackTrio{t: t, network: newNetwork(t, machines...), j: newJournal(t)}
+	c := &trio{t: t, network: newNetwork(t, machines...), j: newJournal(t)}
 	dir := t.ArtifactDir()
 	write(t, dir, "secret", hookSecret)
 	key := write(t, dir, "cluster.key", queue.NewClusterKey())
@@ -96,7 +96,7 @@ func newLoopbackTrio(t *testing.T, workers int) *loopbackTrio {
 }
 
 // manifest has functions with a task on a machine.
-func (c *loopbackTrio) manifest(dir string, m *machine) string {
+func (c *trio) manifest(dir string, m *machine) string {
 	c.t.Helper()
 	l, err := m.listen(trioTask)
 	if err != nil {
@@ -108,7 +108,7 @@ func (c *loopbackTrio) manifest(dir string, m *machine) string {
 
 func (m *machine) launch(cmd *exec.Cmd) error { return m.do(cmd.Start) }
 
-func (c *loopbackTrio) start() {
+func (c *trio) start() {
 	c.t.Helper()
 	for _, g := range c.gateways {
 		g.start()
@@ -124,13 +124,13 @@ func (c *loopbackTrio) start() {
 const trioPatience = time.Minute
 
 // await fails the test at once when a condition does not come true.
-func (c *loopbackTrio) await(what string, condition func() bool) {
+func (c *trio) await(what string, condition func() bool) {
 	c.t.Helper()
 	c.awaitText(func() string { return what }, condition)
 }
 
 // awaitText is await with a text that says what is wrong in the end.
-func (c *loopbackTrio) awaitText(what func() string, condition func() bool) {
+func (c *trio) awaitText(what func() string, condition func() bool) {
 	c.t.Helper()
 	met := false
 	withinLimit(c.t, trioPatience, what, func() bool {
@@ -144,7 +144,7 @@ func (c *loopbackTrio) awaitText(what func() string, condition func() bool) {
 }
 
 // revive starts gateways again that have ended by themselves, as whoever runs them does: one whose disk has failed has to.
-func (c *loopbackTrio) revive() {
+func (c *trio) revive() {
 	for _, g := range c.gateways {
 		if g.cmd != nil && g.hasEnded() && !g.ending.Load() && time.Since(g.revived) > time.Second {
 			g.revived = time.Now()
@@ -155,7 +155,7 @@ func (c *loopbackTrio) revive() {
 }
 
 // pass lets time pass.
-func (c *loopbackTrio) pass(d time.Duration) {
+func (c *trio) pass(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		c.revive()
 		wait(c.t.Context(), min(time.Until(end), 50*time.Millisecond))
@@ -190,6 +190,6 @@ func (g *clusterGateway) last(message string) (at time.Time) {
 }
 
 // newest is the gateway that was the last to say something.
-func (c *loopbackTrio) newest(message string) *clusterGateway {
+func (c *trio) newest(message string) *clusterGateway {
 	return slices.MaxFunc(c.gateways, func(a, b *clusterGateway) int { return a.last(message).Compare(b.last(message)) })
 }
