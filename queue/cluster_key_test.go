@@ -155,7 +155,7 @@ func TestOpen_AFolderBelongsToOneGatewayForEver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Cluster{Node: "a", Peers: map[string]string{"a": freePort(t), "b": freePort(t), "c": freePort(t)}, Key: clusterKey(t), Patience: MinPatience}
+	c := &Cluster{Node: "a", Peers: map[string]string{"a": freePort(t), "b": freePort(t), "c": freePort(t)}, Key: clusterKey(t), Patience: DefaultPatience / 2}
 	_, err = Open(t.Context(), Options{Dir: alone, Listen: "127.0.0.1:0", Log: testLog(t), Cluster: c})
 	if !errors.Is(err, ErrCluster) || !strings.Contains(err.Error(), "stands alone") {
 		t.Errorf("folder of one that stands alone: %v", err)
