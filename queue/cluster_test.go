@@ -170,7 +170,7 @@ func TestCluster_WhatOneGatewayAcceptedRunsAtAnotherOne(t *testing.T) {
 		t.Errorf("ran %s, accepted %s", id, r.ID)
 	}
 	for name, q := range f.open {
-		within(t, time.Minute, name+" knows that it has succeeded", func() bool {
+		within(t, electionLimit, name+" knows that it has succeeded", func() bool {
 			record, err := q.Get(t.Context(), r.ID)
 			return err == nil && record.State == StateOK
 		})
@@ -184,7 +184,7 @@ func TestCluster_WhatOneGatewayAcceptedRunsAtAnotherOne(t *testing.T) {
 func TestCluster_OneGatewayLeadsAndAnotherOneTakesItsPlace(t *testing.T) {
 	f := newFleet(t)
 	first := f.leader()
-	within(t, time.Minute, "all know who leads", func() bool {
+	within(t, electionLimit, "all know who leads", func() bool {
 		for _, q := range f.open {
 			if q.Leader() != first {
 				return false
@@ -230,7 +230,7 @@ func TestCluster_GoesOnWithoutOneOfItsGateways(t *testing.T) {
 	settledAll(t, f.open["b"], "Hello")
 	f.start("a")
 	for name, q := range f.open {
-		within(t, time.Minute, name+" has the balance", func() bool {
+		within(t, electionLimit, name+" has the balance", func() bool {
 			b, err := q.Balance(t.Context())
 			return err == nil && b.Accepted == 2 && b.Succeeded == 2 && b.Drift == 0
 		})
@@ -318,13 +318,13 @@ func TestCluster_AWorkerConnectsToAnyGatewayWithTheKeyOfTheCluster(t *testing.T)
 	}
 	defer w.Close()
 	work(t, w, "Hello", 1, ok("1"))
-	within(t, time.Minute, "a knows that there is a worker", func() bool { return f.open["a"].Present("Hello") })
+	within(t, electionLimit, "a knows that there is a worker", func() bool { return f.open["a"].Present("Hello") })
 	connected := "b"
 	if w.nc.ConnectedUrl() == f.open["c"].URL() {
 		connected = "c"
 	}
 	f.kill(connected)
-	within(t, time.Minute, "the worker takes calls through the other gateway", func() bool {
+	within(t, electionLimit, "the worker takes calls through the other gateway", func() bool {
 		_, err := f.open["a"].Call(t.Context(), &Event{Source: "s", Function: "Hello", Body: []byte(`1`)})
 		return err == nil
 	})
