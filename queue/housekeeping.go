@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -134,7 +135,7 @@ func (h *housekeeper) watch(ctx context.Context) {
 	if h.disk.others != nil {
 		h.complain(ctx, h.q.tellDisk(h.q.lease.node, h.disk.refused))
 	}
-	if err := h.q.health(); err != nil && ctx.Err() == nil {
+	if err := h.q.health(ctx); err != nil && ctx.Err() == nil {
 		select {
 		case h.failed <- err:
 			h.q.log.Error("the store has failed: the process has to start again", "error", err)
@@ -153,18 +154,29 @@ func (q *Queue) Failed() <-chan error {
 }
 
 // health returns an error when the store takes nothing more, or does not bring it to the disk.
-func (q *Queue) health() error {
+func (q *Queue) health(ctx context.Context) error {
 	if q.sync != nil {
 		if err := q.sync.failure(); err != nil {
 			return err
 		}
 	}
-	return q.server.health()
+	// While somebody makes, deletes or restores a stream, the server finds a folder of a stream that it does not know. So a
+	// stream has failed only when the server says so again, and knew the stream in between.
+	for last := ""; ; {
+		stream, err := q.server.health()
+		if stream == "" || stream == last {
+			return err
+		}
+		if _, missing := q.js.Stream(ctx, stream); errors.Is(missing, jetstream.ErrStreamNotFound) {
+			return nil
+		}
+		last = stream
+	}
 }
 
-// health returns an error when JetStream is off, or when a stream of ours takes no more messages. In a cluster the others
-// take them, and JetStream is off where the disk has failed.
-func (s *embedded) health() error {
+// health returns an error when JetStream is off, or when a stream of ours takes no more messages: then with its name. In a
+// cluster the others take them, and JetStream is off where the disk has failed.
+func (s *embedded) health() (stream string, err error) {
 	query := "details=true"
 	if s.JetStreamIsClustered() {
 		query += "&js-enabled-only=true"
@@ -173,15 +185,15 @@ func (s *embedded) health() error {
 	s.HandleHealthz(&a, &http.Request{URL: &url.URL{RawQuery: query}})
 	var status server.HealthStatus
 	if err := json.Unmarshal(a.Bytes(), &status); err != nil {
-		return fmt.Errorf("health of the NATS server: %w", err)
+		return "", fmt.Errorf("health of the NATS server: %w", err)
 	}
 	for _, e := range status.Errors {
 		ours := strings.HasPrefix(e.Stream, "FUNKER_") || e.Stream == streamBodies || e.Stream == streamConfig
 		if e.Type == server.HealthzErrorJetStream || e.Type == server.HealthzErrorStream && ours {
-			return fmt.Errorf("NATS server: %s", e.Error)
+			return e.Stream, fmt.Errorf("NATS server: %s", e.Error)
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // answer keeps what a handler of HTTP says.
