@@ -1,12 +1,30 @@
 package queue
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"net"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 )
+
+// fixedAddress returns a free loopback address for a listener that comes and goes. Its port is none of those which the
+// kernel gives to connections: one of these could take it while the listener is away.
+func fixedAddress(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.N(22000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
+	}
+	t.Fatal("no free port between 10000 and 32000")
+	return ""
+}
 
 // bearable is a lot for a machine that has nothing else to do, and not for one that runs the race detector.
 const bearable = 3 * time.Second
@@ -24,8 +42,8 @@ func TestRestart_TheWorkersOfOtherNodesGoOn(t *testing.T) {
 		}
 		return q
 	}
-	q := start("127.0.0.1:0")
-	address := q.server.Addr().String()
+	address := fixedAddress(t)
+	q := start(address)
 	w, err := Dial(q.URL(), filepath.Join(dir, WorkerKey), RoleWorker, testLog(t))
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +64,7 @@ func TestRestart_TheWorkersOfOtherNodesGoOn(t *testing.T) {
 		for range 60 {
 			accepted = append(accepted, publish(t, q, "Busy").ID)
 		}
-		within(t, 10*time.Second, "events run", func() bool { return count.Load() > before })
+		within(t, patience, "events run", func() bool { return count.Load() > before })
 		begin := time.Now()
 		if err := q.Close(); err != nil {
 			t.Fatal(err)
@@ -55,7 +73,7 @@ func TestRestart_TheWorkersOfOtherNodesGoOn(t *testing.T) {
 		q = start(address)
 		begin = time.Now()
 		accepted = append(accepted, publish(t, q, "Busy").ID)
-		within(t, 10*time.Second, "the worker goes on", func() bool { return last.Load() > begin.UnixNano() })
+		within(t, patience, "the worker goes on", func() bool { return last.Load() > begin.UnixNano() })
 		resting := time.Since(begin)
 		t.Logf("stopping took %s, and the worker went on after %s", stopping, resting)
 		if stopping > bearable || resting > bearable {

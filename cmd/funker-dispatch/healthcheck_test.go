@@ -24,8 +24,8 @@ func TestHealthcheck_TellsOfAGateway(t *testing.T) {
 func TestHealthcheck_TellsOfAWorkerWhetherItIsConnected(t *testing.T) {
 	dir := t.TempDir()
 	manifest := write(t, dir, "functions.yaml", healthManifest)
-	first := serve(t, dir, manifest, "--no-worker")
-	nats := strings.TrimPrefix(first.nats, "nats://")
+	nats := fixedAddress(t)
+	first := serve(t, dir, manifest, "--no-worker", "--nats-listen", nats)
 	m, _, _ := background(t, `health sign" url=(\S+)`, "worker", "--manifest", manifest, "--nats-url", first.nats,
 		"--key", filepath.Join(first.data, "worker.nk"), "--health", "127.0.0.1:0")
 	asked := func() (int, string) { code, _, stderr := cli(t, "healthcheck", m[1]); return code, stderr }

@@ -3,12 +3,10 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -45,21 +43,6 @@ func child(t *testing.T, ready string, args ...string) (kill func()) {
 	t.Cleanup(kill)
 	within(t, "the log of "+args[0]+" says "+ready, func() bool { return strings.Contains(log.String(), ready) })
 	return kill
-}
-
-// freeAddress returns an address at which nobody listens, of a port that the kernel gives to no connection and to no
-// listener: one that it gives may be another's by the time it is used.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(10000+rand.IntN(20000))))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String()
-		}
-	}
-	t.Fatal("no free port")
-	return ""
 }
 
 func TestServe_KilledGatewayLosesNoAcceptedEventAndItsWorkerComesBack(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 
 func TestStats_CountWhatWaitsAndShowTheBalance(t *testing.T) {
 	dir := t.TempDir()
-	manifest := write(t, dir, "functions.yaml", fmt.Sprintf("functions: {Absent: {addresses: [%q]}, Idle: {addresses: [%q]}}\n", freeAddress(t), freeAddress(t)))
+	manifest := write(t, dir, "functions.yaml", fmt.Sprintf("functions: {Absent: {addresses: [%q]}, Idle: {addresses: [%q]}}\n", fixedAddress(t), fixedAddress(t)))
 	g := serve(t, dir, manifest, "--no-worker")
 	admin := []string{"--nats-url", g.nats, "--data", g.data}
 	for range 2 {
