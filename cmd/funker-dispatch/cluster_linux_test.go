@@ -113,7 +113,9 @@ func (c *trio) start() {
 	for _, g := range c.gateways {
 		g.start()
 	}
-	c.await("the gateways are ready", func() bool { return !slices.ContainsFunc(c.gateways, func(g *clusterGateway) bool { return !g.isReady() }) })
+	c.await("the gateways are ready", func() bool {
+		return !slices.ContainsFunc(c.gateways, func(g *clusterGateway) bool { return !g.isReady() })
+	})
 	for _, w := range c.workers {
 		w.start()
 	}

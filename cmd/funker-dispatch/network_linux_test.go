@@ -123,7 +123,7 @@ func (m *machine) listen(port int) (l net.Listener, err error) {
 
 // The ways in which packets get lost. What a machine sends to itself always arrives.
 const (
-	incoming  = "INPUT"
+	incoming = "INPUT"
 	outgoing = "OUTPUT"
 )
 
