@@ -121,9 +121,28 @@ func restoreStreams(ctx context.Context, m manifest, backup, dir string, log *sl
 	return nil
 }
 
+// settingsAlone reads the settings of a stream for a server that stands alone: the backup may be that of a cluster.
+func settingsAlone(file string) (settings map[string]any, err error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(&settings); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	config, ok := settings["config"].(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("%s has no config of a stream", file)
+	}
+	config["num_replicas"] = 1
+	return settings, nil
+}
+
 // restoreStream gives an archive to the server, a piece at a time.
 func (q *Queue) restoreStream(ctx context.Context, s backedStream, dir string, progress Progress) error {
-	settings, err := os.ReadFile(filepath.Join(dir, settingsFile))
+	settings, err := settingsAlone(filepath.Join(dir, settingsFile))
 	if err != nil {
 		return err
 	}
@@ -140,7 +159,7 @@ func (q *Queue) restoreStream(ctx context.Context, s backedStream, dir string, p
 		To    string              `json:"deliver_subject"`
 		Error *jetstream.APIError `json:"error"`
 	}
-	if err := q.api(ctx, "STREAM.RESTORE."+s.Name, json.RawMessage(settings), &begin); err != nil {
+	if err := q.api(ctx, "STREAM.RESTORE."+s.Name, settings, &begin); err != nil {
 		return err
 	}
 	if begin.Error != nil {
