@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -25,11 +26,12 @@ import (
 // cluster is a swarm of three nodes with the stack on it. The gateway is on the first one, the only manager.
 type cluster struct {
 	node
-	dir    string
-	public string // URL of the gateway
+	dir     string
+	publics []string // URLs of the gateways
 
 	accepted atomic.Int64
 	repeated atomic.Int64 // deliveries that were sent again, because there was no answer
+	slowest  atomic.Int64 // delivery until it was accepted, with all that were sent again, in nanoseconds
 }
 
 const clusterManifest = `functions:
@@ -51,20 +53,41 @@ const lostAfter = 10 * time.Second
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
+	c := newSwarm3(t, "1")
+	c.docker("stack", "deploy", "--compose-file", filepath.Join(rootDir, "deploy", "stack.yml"),
+		"--compose-file", write(t, c.dir, "secret.yml", withSecret), "funker")
+	c.apply(6, "one")
+	return c
+}
+
+// newSwarm3 has the images on all nodes and the secret of the trigger, and no stack yet. Senders try the gateways of these
+// nodes.
+func newSwarm3(t *testing.T, gateways ...string) *cluster {
+	t.Helper()
 	c := &cluster{node: newNode(t), dir: t.TempDir()}
 	t.Chdir(c.dir)
 	c.docker("tag", c.image, "funker-dispatch")
 	images := filepath.Join(c.dir, "images.tar")
 	c.docker("save", "--output", images, "funker-dispatch")
 	c.swarm3("load", images)
-	c.public = "http://" + c.swarm3("address", "1") + ":3000"
+	for _, n := range gateways {
+		c.publics = append(c.publics, "http://"+c.swarm3("address", n)+":3000")
+	}
+	t.Cleanup(c.clear)
 	if out, err := c.try(strings.NewReader(hookSecret), "secret", "create", "github", "-"); err != nil {
 		t.Fatalf("create secret: %v: %s", err, out)
 	}
-	c.docker("stack", "deploy", "--compose-file", filepath.Join(rootDir, "deploy", "stack.yml"),
-		"--compose-file", write(t, c.dir, "secret.yml", withSecret), "funker")
-	c.apply(6, "one")
 	return c
+}
+
+// clear leaves nothing of the stack, of its functions and secrets to the next test, but the volumes.
+func (c *cluster) clear() {
+	c.clean("service", "rm", "Echo", "HelloIntent")
+	withinLimit(c.T, 3*time.Minute, func() string { return "nothing is left of the stack" }, func() bool {
+		_ = exec.Command("docker", "stack", "rm", "funker").Run() // until its networks are gone
+		return exec.Command("docker", "network", "inspect", "funker").Run() != nil && exec.Command("docker", "network", "inspect", "funker-control").Run() != nil
+	})
+	c.clean("secret", "rm", "github")
 }
 
 // rootDir is root, whatever the working folder is.
@@ -123,8 +146,9 @@ func (c *cluster) deliver(id string) {
 		"Content-Type": {"application/json"}, "X-Github-Event": {"push"}, "X-Github-Delivery": {id},
 		"X-Hub-Signature-256": {"sha256=" + hex.EncodeToString(sum.Sum(nil))},
 	}
-	for ; c.Context().Err() == nil; c.repeated.Add(1) {
-		r, err := http.NewRequestWithContext(c.Context(), http.MethodPost, c.public+"/github/nodes", strings.NewReader(body))
+	begin := time.Now()
+	for try := rand.N(len(c.publics)); c.Context().Err() == nil; try++ {
+		r, err := http.NewRequestWithContext(c.Context(), http.MethodPost, c.publics[try%len(c.publics)]+"/github/nodes", strings.NewReader(body))
 		if err != nil {
 			c.Error(err)
 			return
@@ -134,10 +158,17 @@ func (c *cluster) deliver(id string) {
 			res.Body.Close()
 			if res.StatusCode == http.StatusAccepted {
 				c.accepted.Add(1)
+				c.took(time.Since(begin))
 				return
 			}
 		}
+		c.repeated.Add(1)
 		wait(c.Context(), 100*time.Millisecond)
+	}
+}
+
+func (c *cluster) took(d time.Duration) {
+	for old := c.slowest.Load(); int64(d) > old && !c.slowest.CompareAndSwap(old, int64(d)); old = c.slowest.Load() {
 	}
 }
 
@@ -151,7 +182,7 @@ func (c *cluster) call() (stop func() (answered int, failed []string)) {
 	alexa := write(c.T, c.dir, "alexa.yaml", "functions: {HelloIntent: }\ntriggers: [{alexa: amzn1.ask.skill.5a3b1c0e-0000-4000-8000-000000000001, verify: id-only}]\n")
 	calls.Go(func() {
 		for ctx.Err() == nil {
-			code, stdout, stderr := cli(c.T, "sign", "alexa", "--send", c.public, "--manifest", alexa)
+			code, stdout, stderr := cli(c.T, "sign", "alexa", "--send", c.publics[0], "--manifest", alexa)
 			if code == exitOK && strings.Contains(stdout, "Hello from your own swarm") {
 				answered++
 			} else {

@@ -16,7 +16,7 @@ import (
 
 // pagedTrio is a trio whose gateways are started with the command lines of docs/cluster.md.
 type pagedTrio struct {
-	*trio
+	*loopbackTrio
 	page string
 }
 
@@ -24,7 +24,7 @@ var clusterAddress = regexp.MustCompile(`10\.0\.0\.(\d):6222`)
 
 func newPagedTrio(t *testing.T) pagedTrio {
 	t.Helper()
-	p := pagedTrio{newTrio(t), documents(t)["docs/cluster.md"]}
+	p := pagedTrio{newLoopbackTrio(t), documents(t)["docs/cluster.md"]}
 	function, _ := startFunction(t, "echo")
 	write(t, p.dir, "functions.yaml", fmt.Sprintf("functions: {Echo: {addresses: [%q]}}", function))
 	starts := p.lines("Three machines without Docker", "funker-dispatch serve ")
