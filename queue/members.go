@@ -16,7 +16,7 @@ import (
 
 // ClusterState is how the gateways of a cluster are, and the copies that they keep, as one of them sees it.
 type ClusterState struct {
-	Node     string         `json:"node"`     // who says this; "" for a gateway that stands alone: then there is nothing else
+	Node     string         `json:"node"`     // who says this; "" for a gateway that is in no cluster: then there is nothing else
 	Leader   string         `json:"leader"`   // who looks after the streams and services; "" while nobody is known to
 	Gateways []GatewayState `json:"gateways"` // by name
 	Streams  []StreamCopies `json:"streams"`
@@ -63,11 +63,14 @@ const (
 // Together reports whether this gateway reaches most gateways of its cluster, itself among them: without them it can store
 // nothing. One that stands alone always does; one at an outside server has to reach that.
 func (q *Queue) Together() bool {
-	if q.lease == nil || q.lease.gateways == nil {
+	if !q.inCluster() {
 		return q.Connected()
 	}
 	return len(q.reached()) > len(q.lease.gateways)/2
 }
+
+// inCluster reports whether this gateway is one of several whose servers are a cluster.
+func (q *Queue) inCluster() bool { return q.lease != nil && q.lease.gateways != nil }
 
 // reached are the gateways whose servers are connected with this one, itself among them, in the order of their names.
 func (q *Queue) reached() []string {
@@ -84,11 +87,11 @@ func (q *Queue) reached() []string {
 
 // ClusterState looks at the cluster. What does not answer within two seconds is what is wrong with it, and no error.
 func (q *Queue) ClusterState(ctx context.Context) (ClusterState, error) {
-	if q.server == nil {
+	if q.index == nil {
 		return ask[ClusterState](ctx, q, "cluster", nil)
 	}
 	s := ClusterState{Gateways: []GatewayState{}, Streams: []StreamCopies{}, Problems: []string{}}
-	if q.lease == nil {
+	if !q.inCluster() {
 		return s, nil
 	}
 	s.Node = q.lease.node

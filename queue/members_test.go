@@ -2,12 +2,16 @@ package queue
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/funker-dispatch/funker-dispatch/queue/natstest"
 )
 
 // well waits until a gateway finds nothing wrong with the cluster.
@@ -95,6 +99,25 @@ func TestClusterState_OfAGatewayThatStandsAloneIsEmpty(t *testing.T) {
 	s, err := q.ClusterState(t.Context())
 	if err != nil || s.Node != "" || len(s.Gateways)+len(s.Streams)+len(s.Problems) > 0 || !q.Together() {
 		t.Errorf("got %+v, %v", s, err)
+	}
+}
+
+func TestClusterState_OfAGatewayAtAnOutsideServerIsEmpty(t *testing.T) {
+	s := natstest.Start(t, plainServer)
+	registry := prometheus.NewRegistry()
+	q := openWith(t, Options{Dir: filepath.Join(t.TempDir(), "data"), Outside: &Outside{URL: s.URL()}, Metrics: registry})
+	state, err := q.ClusterState(t.Context())
+	if err != nil || state.Node != "" || len(state.Gateways)+len(state.Streams)+len(state.Problems) > 0 || !q.Together() {
+		t.Errorf("got %+v, %v", state, err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Error(err)
+	}
+	for _, f := range families {
+		if strings.HasPrefix(f.GetName(), "funker_cluster") || f.GetName() == "funker_leader" {
+			t.Errorf("it says %s", f)
+		}
 	}
 }
 

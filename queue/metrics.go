@@ -82,7 +82,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	if err := m.usage(ctx, ch); err != nil {
 		ch <- prometheus.NewInvalidMetric(descStored, err)
 	}
-	if m.q.lease != nil {
+	if m.q.inCluster() {
 		m.cluster(ctx, ch)
 	}
 }

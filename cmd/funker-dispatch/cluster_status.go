@@ -68,7 +68,7 @@ func awaitCluster(cmd *cobra.Command, admin *adminFlags, wait time.Duration) (s 
 
 func printCluster(w io.Writer, s queue.ClusterState) error {
 	if s.Node == "" {
-		_, err := fmt.Fprintln(w, "This gateway stands alone: its disk is the only copy of what is stored.")
+		_, err := fmt.Fprintln(w, "This gateway is in no cluster: what is stored is on its disk alone, or at the NATS server that it was given.")
 		return err
 	}
 	t := newTable(w)

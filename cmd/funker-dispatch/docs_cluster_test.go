@@ -252,7 +252,7 @@ func TestDocs_ABackupOfAClusterIsRestoredAsAGatewayThatStandsAlone(t *testing.T)
 	alone := newProcess(t, "alone", "msg=ready", "serve", "--data", data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--nats-listen", nats)
 	alone.start()
 	alone.awaitReady()
-	if got := mustCLI(t, "cluster", "status", "--nats-url", nats, "--data", data); !strings.HasPrefix(got, "This gateway stands alone") {
+	if got := mustCLI(t, "cluster", "status", "--nats-url", nats, "--data", data); !strings.HasPrefix(got, "This gateway is in no cluster") {
 		t.Errorf("got %q", got)
 	}
 	within(t, "it knows of all events", func() bool {

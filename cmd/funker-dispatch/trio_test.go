@@ -203,7 +203,7 @@ func TestTrio_ClusterStatusSaysWhatAnOperatorLooksFor(t *testing.T) {
 func TestClusterStatus_OfAGatewayThatStandsAloneSaysSo(t *testing.T) {
 	dir := t.TempDir()
 	g := serve(t, dir, write(t, dir, "functions.yaml", healthManifest), "--no-worker")
-	if got := mustCLI(t, "cluster", "status", "--nats-url", g.nats, "--data", g.data); !strings.HasPrefix(got, "This gateway stands alone") {
+	if got := mustCLI(t, "cluster", "status", "--nats-url", g.nats, "--data", g.data); !strings.HasPrefix(got, "This gateway is in no cluster") {
 		t.Errorf("got %q", got)
 	}
 	if got := mustCLI(t, "cluster", "status", "-o", "json", "--nats-url", g.nats, "--data", g.data); !strings.Contains(got, `"node": ""`) {
