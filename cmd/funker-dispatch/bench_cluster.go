@@ -22,7 +22,8 @@ import (
 type clusterReport struct {
 	Rows   []row  `json:"rows"`
 	Losses []loss `json:"losses"`
-	Lost   int    `json:"lost_events"` // accepted while gateways went, and not stored at the end
+	Lost   int    `json:"lost_events"`   // accepted while gateways went, and no gateway knows them at the end
+	Hidden int    `json:"hidden_events"` // likewise, and some gateway does not know them
 	Goals  []goal `json:"goals"`
 }
 
@@ -63,7 +64,7 @@ func (b *bench) cluster(ctx context.Context, times int) (r clusterReport, err er
 	if err := b.clusterRates(ctx, f, &r); err != nil {
 		return r, err
 	}
-	if r.Losses, r.Lost, err = f.lose(ctx, times); err != nil {
+	if err := f.lose(ctx, times, &r); err != nil {
 		return r, err
 	}
 	r.judge()

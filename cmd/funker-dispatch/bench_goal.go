@@ -51,7 +51,8 @@ func (r *clusterReport) judge() {
 	seconds("a gateway goes: until an event is accepted that was sent after it", func(l loss) time.Duration { return l.Accepted })
 	seconds("a gateway goes: longest that a client had no event accepted", func(l loss) time.Duration { return l.Events.Longest })
 	seconds("a gateway goes: longest that a client had no call answered", func(l loss) time.Duration { return l.Calls.Longest })
-	r.Goals = append(r.Goals, goal{What: "a gateway goes: accepted events that are not stored", Got: float64(r.Lost), Most: true})
+	r.Goals = append(r.Goals, goal{What: "a gateway goes: accepted events that no gateway knows", Got: float64(r.Lost), Most: true},
+		goal{What: "a gateway goes: accepted events that some gateway does not know", Got: float64(r.Hidden), Most: true})
 }
 
 func printClusterBench(w io.Writer, r clusterReport) error {

@@ -47,22 +47,23 @@ const (
 	lossLimit = 2 * time.Minute
 )
 
-// lose has each kind of gateway go some times. It returns how many of the accepted events are not stored at the end.
-func (f *fleet) lose(ctx context.Context, times int) (all []loss, lost int, err error) {
+// lose has each kind of gateway go some times, and asks at the end what is stored.
+func (f *fleet) lose(ctx context.Context, times int, r *clusterReport) error {
 	begin, accepted := time.Now(), newLedger()
 	for _, what := range slices.Concat(slices.Repeat([]string{lostLeader, lostKeeper}, times), []string{stopped}) {
 		one, err := f.loseOne(ctx, what, accepted)
 		if err != nil {
-			return nil, 0, fmt.Errorf("%s: %w", what, err)
+			return fmt.Errorf("%s: %w", what, err)
 		}
-		all = append(all, one)
+		r.Losses = append(r.Losses, one)
 		if err := f.start(ctx, "--no-worker"); err != nil {
-			return nil, 0, err
+			return err
 		}
 	}
-	slices.SortStableFunc(all, func(a, b loss) int { return cmp.Compare(a.What, b.What) })
-	lost, err = f.missing(ctx, begin, accepted)
-	return all, lost, err
+	slices.SortStableFunc(r.Losses, func(a, b loss) int { return cmp.Compare(a.What, b.What) })
+	var err error
+	r.Lost, r.Hidden, err = f.missing(ctx, begin, accepted)
+	return err
 }
 
 // loseOne has one gateway go under load.
@@ -117,26 +118,48 @@ func (l *ledger) note(id string) {
 	l.ids[id] = true
 }
 
-// missing counts what was accepted and is not stored.
-func (f *fleet) missing(ctx context.Context, since time.Time, accepted *ledger) (int, error) {
+// missing counts what was accepted and no gateway knows, and what some gateway does not know.
+func (f *fleet) missing(ctx context.Context, since time.Time, accepted *ledger) (lost, hidden int, err error) {
 	ready, cancel := context.WithTimeout(ctx, lossLimit)
 	defer cancel()
 	if _, err := f.healthy(ready); err != nil {
-		return 0, fmt.Errorf("wait until the cluster is whole: %w", err)
+		return 0, 0, fmt.Errorf("wait until the cluster is whole: %w", err)
 	}
+	known := map[string]int{}
+	for _, n := range f.nodes {
+		ids, err := n.stored(ready, since)
+		if err != nil {
+			return 0, 0, fmt.Errorf("ask %s what is stored: %w", n.name, err)
+		}
+		for id := range ids {
+			known[id]++
+		}
+	}
+	for id := range accepted.ids {
+		switch known[id] {
+		case 0:
+			lost++
+		case len(f.nodes):
+		default:
+			hidden++
+		}
+	}
+	return lost, hidden, nil
+}
+
+// stored are the ids of what the gateway knows.
+func (n *node) stored(ctx context.Context, since time.Time) (map[string]bool, error) {
 	for {
-		left := len(accepted.ids)
-		err := f.nodes[0].queue.Select(ctx, queue.Filter{Kind: "event", Function: hanging, Since: since}, "", func(r queue.Record) bool {
-			if accepted.ids[r.ID] {
-				left--
-			}
+		ids := map[string]bool{}
+		err := n.queue.Select(ctx, queue.Filter{Kind: "event", Function: hanging, Since: since}, "", func(r queue.Record) bool {
+			ids[r.ID] = true
 			return true
 		})
-		if !errors.Is(err, queue.ErrIndexing) {
-			return left, err
+		if !errors.Is(err, queue.ErrIndexing) && !errors.Is(err, queue.ErrUnavailable) {
+			return ids, err
 		}
-		if err := rest(ctx, rolesEvery); err != nil {
-			return 0, err
+		if rest(ctx, rolesEvery) != nil {
+			return nil, err
 		}
 	}
 }

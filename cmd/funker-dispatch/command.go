@@ -41,7 +41,7 @@ Every flag can also be set by an environment variable: --nats-listen is FUNKER_N
 	root.PersistentFlags().String("log-level", "info", "what to log: debug, info, warn, error")
 	root.PersistentFlags().String("log-format", "text", "how to log: text, json")
 	root.AddCommand(serveCommand(), workerCommand(), clusterCommand(), applyCommand(), functionsCommand(), triggersCommand(), demoCommand(), invokeCommand(), eventsCommand(), deadCommand(), statsCommand(), functionCommand(),
-		verifyCommand(), backupCommand(), restoreCommand(), signCommand(), tokenCommand(), benchCommand(), healthcheckCommand(), versionCommand(), pipeCommand())
+		verifyCommand(), backupCommand(), restoreCommand(), signCommand(), tokenCommand(), benchCommand(), planCommand(), healthcheckCommand(), versionCommand(), pipeCommand())
 	return root
 }
 
