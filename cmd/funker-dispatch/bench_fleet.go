@@ -138,35 +138,27 @@ func (f *fleet) gateways() (all []*served) {
 	return all
 }
 
-// healthy waits until every gateway has all that is stored and one of them looks after it.
-func (f *fleet) healthy(ctx context.Context) (queue.Roles, error) {
+// healthy waits until every gateway has all that is stored and one of them looks after it. It returns who leads the
+// events, and who holds the lease.
+func (f *fleet) healthy(ctx context.Context) (leader, keeper *gatewayProcess, err error) {
 	for {
-		r, err := f.roles(ctx)
-		if err == nil && r.Events != "" && f.node(r.Keeper) != nil && r.Behind == 0 {
-			return r, nil
+		var s queue.ClusterState
+		if s, err = f.nodes[0].queue.ClusterState(ctx); err == nil && len(s.Problems) == 0 {
+			events := slices.IndexFunc(s.Streams, func(c queue.StreamCopies) bool { return c.Stream == "FUNKER_EVENTS" })
+			if keeper = f.node(s.Leader); keeper != nil && events >= 0 {
+				if leader = f.node(s.Streams[events].Leader); leader != nil {
+					return leader, keeper, nil
+				}
+			}
 		}
-		if rest(ctx, rolesEvery) != nil {
-			return r, errors.Join(err, context.Cause(ctx))
+		if rest(ctx, lookEvery) != nil {
+			return nil, nil, errors.Join(fmt.Errorf("the cluster does not become whole: %s", strings.Join(s.Problems, "; ")), err)
 		}
 	}
 }
 
-const (
-	rolesEvery = 100 * time.Millisecond
-	rolesLimit = time.Second // a stream without a leader does not answer
-)
-
-// roles asks a gateway that is up.
-func (f *fleet) roles(ctx context.Context) (queue.Roles, error) {
-	ctx, cancel := context.WithTimeout(ctx, rolesLimit)
-	defer cancel()
-	for _, n := range f.nodes {
-		if n.served != nil {
-			return n.queue.Roles(ctx)
-		}
-	}
-	return queue.Roles{}, errors.New("no gateway is up")
-}
+// lookEvery is how often what is waited for is looked at.
+const lookEvery = 100 * time.Millisecond
 
 // node returns nil for a name that is none.
 func (f *fleet) node(name string) *gatewayProcess {

@@ -74,7 +74,7 @@ func (l *load) recovered(ctx context.Context, at time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, lossLimit)
 	defer cancel()
 	for !l.allAfter(at.Add(lossWatch)) {
-		if rest(ctx, rolesEvery) != nil {
+		if rest(ctx, lookEvery) != nil {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			return fmt.Errorf("after %s some clients have got nothing: %w", lossLimit, l.why)

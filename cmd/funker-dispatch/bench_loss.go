@@ -70,14 +70,14 @@ func (f *fleet) lose(ctx context.Context, times int, r *clusterReport) error {
 func (f *fleet) loseOne(ctx context.Context, what string, accepted *ledger) (loss, error) {
 	ready, cancel := context.WithTimeout(ctx, lossLimit)
 	defer cancel()
-	roles, err := f.healthy(ready)
+	victim, keeper, err := f.healthy(ready)
 	if err != nil {
-		return loss{}, fmt.Errorf("wait until the cluster is whole: %w", err)
+		return loss{}, err
 	}
-	victim, signal := f.node(roles.Events), syscall.SIGKILL
+	signal := syscall.SIGKILL
 	switch what {
 	case lostKeeper:
-		victim = f.node(roles.Keeper)
+		victim = keeper
 	case stopped:
 		signal = syscall.SIGTERM
 	}
@@ -122,8 +122,8 @@ func (l *ledger) note(id string) {
 func (f *fleet) missing(ctx context.Context, since time.Time, accepted *ledger) (lost, hidden int, err error) {
 	ready, cancel := context.WithTimeout(ctx, lossLimit)
 	defer cancel()
-	if _, err := f.healthy(ready); err != nil {
-		return 0, 0, fmt.Errorf("wait until the cluster is whole: %w", err)
+	if _, _, err := f.healthy(ready); err != nil {
+		return 0, 0, err
 	}
 	known := map[string]int{}
 	for _, n := range f.nodes {
@@ -148,7 +148,7 @@ func (f *fleet) missing(ctx context.Context, since time.Time, accepted *ledger) 
 }
 
 // stored are the ids of what the gateway knows.
-func (n *node) stored(ctx context.Context, since time.Time) (map[string]bool, error) {
+func (n *gatewayProcess) stored(ctx context.Context, since time.Time) (map[string]bool, error) {
 	for {
 		ids := map[string]bool{}
 		err := n.queue.Select(ctx, queue.Filter{Kind: "event", Function: hanging, Since: since}, "", func(r queue.Record) bool {
@@ -158,7 +158,7 @@ func (n *node) stored(ctx context.Context, since time.Time) (map[string]bool, er
 		if !errors.Is(err, queue.ErrIndexing) && !errors.Is(err, queue.ErrUnavailable) {
 			return ids, err
 		}
-		if rest(ctx, rolesEvery) != nil {
+		if rest(ctx, lookEvery) != nil {
 			return nil, err
 		}
 	}

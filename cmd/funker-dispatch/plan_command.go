@@ -124,8 +124,8 @@ func printPlan(w io.Writer, d demand, p needs) error {
 		{"  --max-events", sizeText(p.MaxEvents)},
 		{"  disk", fmt.Sprintf("%s, %s/s written", sizeText(p.Disk), sizeText(p.Writes))},
 		{"  network of the leader", sizeText(p.Network) + "/s"},
-		{"  known what came of an event", lasting(p.Outcomes)},
-		{"  restart, until all states are known", lasting(p.Restart)},
+		{"  known what came of an event", timeText(p.Outcomes)},
+		{"  restart, until all states are known", timeText(p.Restart)},
 		{"slots of functions", grouped(float64(p.Slots))},
 		{fmt.Sprintf("workers of %d slots", planSlots), grouped(float64(p.Workers))},
 	} {
@@ -168,8 +168,8 @@ func sizeText(x float64) string {
 	return grouped(x) + " B"
 }
 
-// lasting writes a time with the unit that suits it.
-func lasting(seconds float64) string {
+// timeText writes a time with the unit that suits it.
+func timeText(seconds float64) string {
 	switch {
 	case seconds >= 2*daySeconds:
 		return fmt.Sprintf("%.1f days", seconds/daySeconds)
