@@ -234,7 +234,7 @@ func take(t *testing.T, w *Queue, function, want string) *nats.Conn {
 // pullOne pulls a message that is there.
 func pullOne(t *testing.T, q *Queue, stream, function string) (m *nats.Msg) {
 	t.Helper()
-	within(t, 5*time.Second, "the server gives out a message", func() bool {
+	within(t, patience, "the server gives out a message", func() bool {
 		var err error
 		m, err = q.pull(t.Context(), stream, function)
 		return err == nil && m.Header.Get("Status") == ""

@@ -88,7 +88,7 @@ func TestBackup_OfAQuietQueueIsExact(t *testing.T) {
 	}
 	settledAll(t, q, "Works")
 	settledAll(t, q, "Breaks")
-	within(t, 5*time.Second, "all is in the log", func() bool { return len(stored(t, q, streamLog)) == 4 })
+	within(t, patience, "all is in the log", func() bool { return len(stored(t, q, streamLog)) == 4 })
 	stop()
 	before := make(map[string]string)
 	for _, stream := range moveOrder {
@@ -216,7 +216,7 @@ func TestBackup_UnderLoad(t *testing.T) {
 			}
 		})
 	}
-	within(t, 20*time.Second, "retries come and go", func() bool {
+	within(t, patience, "retries come and go", func() bool {
 		state, err := q.state(t.Context(), streamRetry)
 		return err == nil && state.LastSeq > 60
 	})
@@ -305,7 +305,7 @@ func TestBackup_RefersToNothingThatItDoesNotHave(t *testing.T) {
 	run := func() {
 		publish(t, q, "Works")
 		lines++
-		within(t, 5*time.Second, "it is in the log", func() bool { return len(stored(t, q, streamLog)) == lines })
+		within(t, patience, "it is in the log", func() bool { return len(stored(t, q, streamLog)) == lines })
 	}
 	run()
 	dir := filepath.Join(t.TempDir(), "backup")
@@ -342,7 +342,7 @@ func TestBackup_FollowsARetryThatBecomesDueMeanwhile(t *testing.T) {
 	if err := b.snapshot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 5*time.Second, "the retry is due", func() bool {
+	within(t, patience, "the retry is due", func() bool {
 		info, err := s.Info(t.Context())
 		return err == nil && info.State.LastSeq == 2 && info.State.Msgs == 1
 	})

@@ -59,7 +59,7 @@ func TestBalance_NeverDriftsUnderLoad(t *testing.T) {
 		})
 	}
 	looks := 0
-	within(t, 30*time.Second, "everything has ended", func() bool {
+	within(t, patience, "everything has ended", func() bool {
 		looks++
 		b := balanceOf(t, q)
 		if b.Drift != 0 || b.Unrecorded != 0 {
@@ -179,7 +179,7 @@ func TestStats_CountWhatWaitsAndWhatIsDead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	within(t, 10*time.Second, "all have failed", func() bool {
+	within(t, patience, "all have failed", func() bool {
 		b := balanceOf(t, q)
 		return b.Scheduled == 2 && b.Dead == 2
 	})

@@ -123,7 +123,7 @@ func TestBatch_WakesAWorkerForEachEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	publishAll(t, q, several(30, "A", "A", "B"))
-	within(t, 5*time.Second, "all are announced", func() bool {
+	within(t, patience, "all are announced", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return woken["A"] == 20 && woken["B"] == 10
@@ -141,7 +141,7 @@ func TestBatch_TellsRepeatsFromWhatIsNew(t *testing.T) {
 		return Result{Outcome: OutcomeOK, Reply: []byte("1")}
 	})
 	settledAll(t, q, "F")
-	within(t, 5*time.Second, "one is dead", func() bool { return counted(t, q, streamDead) == 1 })
+	within(t, patience, "one is dead", func() bool { return counted(t, q, streamDead) == 1 })
 
 	sent := append(again(old), again(old)...) // dead, done, new, and all of them once more
 	r := publishAll(t, q, sent)
@@ -417,7 +417,7 @@ func TestBatch_OfAStoppedQueueIsUnavailable(t *testing.T) {
 			}
 		})
 	}
-	within(t, 10*time.Second, "some are accepted", func() bool { return accepted.Load() > 20 })
+	within(t, patience, "some are accepted", func() bool { return accepted.Load() > 20 })
 	if err := q.Close(); err != nil {
 		t.Error(err)
 	}

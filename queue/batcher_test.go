@@ -19,7 +19,7 @@ func waitTogether(t *testing.T, q *Queue, requests ...[]*Event) ([][]Receipt, []
 	var wg sync.WaitGroup
 	for i, events := range requests {
 		wg.Go(func() { receipts[i], errs[i] = q.PublishAll(t.Context(), events) })
-		within(t, time.Minute, "it waits", func() bool {
+		within(t, patience, "it waits", func() bool {
 			q.batcher.mu.Lock()
 			defer q.batcher.mu.Unlock()
 			return len(q.batcher.waiting) == i+1

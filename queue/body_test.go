@@ -155,13 +155,13 @@ func TestBody_OfARemoteWorkerSurvivesRetryDeadLetterAndReplay(t *testing.T) {
 		return Result{Outcome: OutcomeOK, Reply: []byte("1")}
 	})
 	r := publishBody(t, q, "Fetch", body)
-	within(t, 10*time.Second, "the event is dead", func() bool { return counted(t, q, streamDead) == 1 })
+	within(t, patience, "the event is dead", func() bool { return counted(t, q, streamDead) == 1 })
 	noPayload(t, q, streamEvents, streamRetry, streamDead)
 	sweepAll(t, q)
 	if _, err := q.Replay(t.Context(), r.ID, ""); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 10*time.Second, "the replay has succeeded", func() bool {
+	within(t, patience, "the replay has succeeded", func() bool {
 		rec, err := q.Get(t.Context(), "1")
 		return err == nil && rec.State == State(OutcomeOK) && bytes.Equal(rec.Body, body) && rec.Size == largest
 	})
@@ -180,7 +180,7 @@ func TestBody_IsAnObjectOfTheStockObjectStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	var list []*jetstream.ObjectInfo
-	within(t, 5*time.Second, "the object is described", func() bool {
+	within(t, patience, "the object is described", func() bool {
 		list, err = store.List(t.Context())
 		return err == nil && len(list) == 1
 	})
@@ -273,7 +273,7 @@ func TestBody_ThatIsMissingOrWrongMakesACorruptDeadLetter(t *testing.T) {
 		t.Error("the function ran")
 		return Result{Outcome: OutcomeOK, Reply: []byte("1")}
 	})
-	within(t, 5*time.Second, "all are dead", func() bool { return counted(t, q, streamDead) == spoiled })
+	within(t, patience, "all are dead", func() bool { return counted(t, q, streamDead) == spoiled })
 	for seq := range spoiled {
 		if m, err := q.message(t.Context(), streamDead, seq+1); err != nil || Reason(m.Header.Get(headerReason)) != ReasonCorrupt {
 			t.Errorf("got %v, %v", m, err)
@@ -359,7 +359,7 @@ func TestBody_OfAFullStoreIsRefusedAndNothingIsKept(t *testing.T) {
 	} {
 		q := open(t, "Fetch")
 		publishBody(t, q, "Fetch", large(MaxMessage+1))
-		within(t, 5*time.Second, "the body is described", func() bool { return len(subjectsOf(t, q, streamBodies)) == 2 })
+		within(t, patience, "the body is described", func() bool { return len(subjectsOf(t, q, streamBodies)) == 2 })
 		before := fmt.Sprint(subjectsOf(t, q, streamBodies))
 		fill(q)
 		e := &Event{Source: "s", Function: "Fetch", Body: large(largest)}

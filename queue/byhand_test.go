@@ -4,7 +4,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 )
 
 // publishByHand stores two events as `nats pub` does: without any of our headers.
@@ -36,7 +35,7 @@ func TestByHand_EachEventHasADeadLetterOfItsOwn(t *testing.T) {
 				return c.failure
 			})
 			var letters []DeadLetter
-			within(t, 10*time.Second, "both are dead", func() bool {
+			within(t, patience, "both are dead", func() bool {
 				var err error
 				letters, err = q.DeadLetters(t.Context(), DeadFilter{})
 				return err == nil && len(letters) == 2
@@ -64,7 +63,7 @@ func TestByHand_AnEventIsShownAndReplayedByItsPlace(t *testing.T) {
 	if _, err := q.Replay(t.Context(), "FUNKER_EVENTS/2", ""); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 5*time.Second, "it has run twice", func() bool {
+	within(t, patience, "it has run twice", func() bool {
 		r, err := q.Get(t.Context(), "FUNKER_EVENTS/2")
 		return err == nil && r.State == StateOK && len(r.Attempts) == 2
 	})
@@ -80,7 +79,7 @@ func TestByHand_OddIDsAreRetried(t *testing.T) {
 		}
 	}
 	workAs(t, q, "Odd", quick, 1, failOnce)
-	within(t, 10*time.Second, "both are dead", func() bool {
+	within(t, patience, "both are dead", func() bool {
 		b, err := q.Balance(t.Context())
 		if errors.Is(err, ErrIndexing) {
 			return false

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -171,7 +170,7 @@ func TestWatchConfig_TellsOfEveryChange(t *testing.T) {
 		})
 	}()
 	for revision := uint64(1); revision < 4; revision++ {
-		within(t, 5*time.Second, "the change is seen", func() bool { return seen.Load() == revision })
+		within(t, patience, "the change is seen", func() bool { return seen.Load() == revision })
 		put(t, q, "next", revision)
 	}
 	cancel()

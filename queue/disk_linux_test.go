@@ -149,20 +149,20 @@ func TestDisk_AFullDiskLosesNothingAndIsUsedAgainWhenThereIsRoom(t *testing.T) {
 	for range 4 {
 		senders.Go(func() { l.run(ctx, q, "Fails") })
 	}
-	within(t, 10*time.Second, "events are accepted", func() bool { return l.count.Load() > 20 })
+	within(t, patience, "events are accepted", func() bool { return l.count.Load() > 20 })
 	s, err := look(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	free := occupy(t, dir, s.reserve()+1<<20)
-	within(t, 10*time.Second, "events are refused", func() bool { return l.refused.Load() > 20 })
+	within(t, patience, "events are refused", func() bool { return l.refused.Load() > 20 })
 	settledAll(t, q, "Fails") // what was accepted goes on, dead letters too
 	if _, err := q.Call(t.Context(), &Event{Source: "s", Function: "Fails", Body: []byte("1")}); !errors.Is(err, ErrFull) {
 		t.Errorf("a call got %v, want ErrFull", err)
 	}
 	full := l.count.Load()
 	free()
-	within(t, 10*time.Second, "events are accepted again", func() bool { return l.count.Load() > full+20 })
+	within(t, patience, "events are accepted again", func() bool { return l.count.Load() > full+20 })
 	cancel()
 	senders.Wait()
 	settledAll(t, q, "Fails")
@@ -184,7 +184,7 @@ func TestDisk_BelowTheReserveTheServerItselfRefuses(t *testing.T) {
 	dir := smallDisk(t, 60)
 	q := openIn(t, dir, "F")
 	occupy(t, dir, 2<<20)
-	within(t, 5*time.Second, "the server refuses", func() bool {
+	within(t, patience, "the server refuses", func() bool {
 		_, err := q.js.PublishMsg(t.Context(), encode(&Event{ID: NewID(), Function: "F"}, redoSubject("F")))
 		if err != nil && !storeFull(err) {
 			t.Fatal(err)

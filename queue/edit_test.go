@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // refuse fails the events of a test for good, until they are edited.
@@ -21,7 +20,7 @@ func refuse(ran chan<- *Event) Handler {
 
 func awaitState(t *testing.T, q *Queue, ref string, want State) (r Record) {
 	t.Helper()
-	within(t, 30*time.Second, ref+" is "+string(want), func() bool {
+	within(t, patience, ref+" is "+string(want), func() bool {
 		var err error
 		r, err = q.Get(t.Context(), ref)
 		return err == nil && r.State == want

@@ -88,7 +88,7 @@ func TestFollowFunctions_TellsAWorkerOfEveryChange(t *testing.T) {
 	}
 	for _, text := range []string{`[]`, `[1]`, `[1,2]`} {
 		want := set(text)
-		within(t, 10*time.Second, "the worker has "+text, func() bool { return seen.Load() == want })
+		within(t, patience, "the worker has "+text, func() bool { return seen.Load() == want })
 		set(text) // nothing new
 	}
 	cancel()

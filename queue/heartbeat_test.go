@@ -22,7 +22,7 @@ func TestHeartbeat_TheGatewayKnowsItsWorkersAndWhatTheyFound(t *testing.T) {
 		t.Error("there is a worker before there is one")
 	}
 	beat := Heartbeat{Worker: "1", Node: "node 1", Functions: []FunctionLoad{{Function: "Found", Tasks: 2, Slots: 2, Idle: 1}}}
-	within(t, 5*time.Second, "the gateway hears the worker", func() bool {
+	within(t, patience, "the gateway hears the worker", func() bool {
 		if err := w.Beat(beat); err != nil {
 			t.Fatal(err)
 		}
@@ -32,7 +32,7 @@ func TestHeartbeat_TheGatewayKnowsItsWorkersAndWhatTheyFound(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	work(t, w, "Found", 1, ok("1"))
-	within(t, 5*time.Second, "the function can be called", func() bool {
+	within(t, patience, "the function can be called", func() bool {
 		_, err := q.Call(t.Context(), &Event{Source: "s", Function: "Found", Body: []byte("1")})
 		return err == nil
 	})

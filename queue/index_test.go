@@ -21,7 +21,7 @@ func become(t testing.TB, q *Queue, id string, state State) Record {
 	t.Helper()
 	var r Record
 	var err error
-	within(t, 10*time.Second, id+" is "+string(state), func() bool {
+	within(t, patience, id+" is "+string(state), func() bool {
 		r, err = q.Get(t.Context(), id)
 		return err == nil && r.State == state
 	})
@@ -50,7 +50,7 @@ func TestIndex_TellsEveryStateOfAnEvent(t *testing.T) {
 	become(t, q, r.ID, StateRunning)
 	next <- Result{Outcome: OutcomeFailed, Code: CodeFunctionFailed, Message: "never"}
 	got = become(t, q, r.ID, StateDead)
-	within(t, 5*time.Second, "its last attempt is in the log", func() bool { // after the dead letter
+	within(t, patience, "its last attempt is in the log", func() bool { // after the dead letter
 		got = become(t, q, r.ID, StateDead)
 		return len(got.Attempts) == 2
 	})
@@ -195,7 +195,7 @@ func TestIndex_SaysThatItIsBeingBuilt(t *testing.T) {
 	held := make(chan struct{})
 	x := newIndex(q, func() (puller, error) { <-held; return q.index.connect() })
 	defer x.close()
-	within(t, time.Minute, "it knows how much there is to read", func() bool {
+	within(t, patience, "it knows how much there is to read", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		err := x.fresh(ctx)
@@ -274,7 +274,7 @@ func TestGet_ShowsTheDeadLetterOfAnEventThatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	work(t, q, "Broken", 1, ok("1"))
-	within(t, 5*time.Second, "the replay has succeeded", func() bool {
+	within(t, patience, "the replay has succeeded", func() bool {
 		letters, err := q.DeadLetters(t.Context(), DeadFilter{All: true})
 		return err == nil && len(letters) == 1 && letters[0].State == StateOK
 	})
@@ -331,7 +331,7 @@ func TestIndex_ForgetsWhatIsTrimmed(t *testing.T) {
 	q.index.trimmed(t)
 	all := q.index.size()
 	purge(t, q, streamEvents, jetstream.WithPurgeSubject(eventSubject("*", "Done")), jetstream.WithPurgeSequence(events))
-	within(t, 5*time.Second, "the index has noticed", func() bool {
+	within(t, patience, "the index has noticed", func() bool {
 		q.index.trimmed(t)
 		return q.index.size() == all-events+2
 	})

@@ -26,7 +26,7 @@ func runSome(t *testing.T, dir string, n int) (floor uint64) {
 			t.Fatal(err)
 		}
 	}
-	within(t, 5*time.Second, "the last event has run", func() bool {
+	within(t, patience, "the last event has run", func() bool {
 		r, err := q.Get(t.Context(), last.ID)
 		return err == nil && r.State == State(OutcomeOK)
 	})
@@ -138,13 +138,13 @@ func TestKept_CopiesWhatHasChanged(t *testing.T) {
 		}
 		return bytes.Equal(readFile(t, state), readFile(t, filepath.Join(filepath.Dir(state), keptFile)))
 	}
-	within(t, time.Second, "the first state is kept", same)
+	within(t, patience, "the first state is kept", same)
 	before := readFile(t, state)
 	work(t, q, "F", 1, ok("{}"))
 	if _, err := q.Publish(t.Context(), &Event{Source: "s", Function: "F", Body: []byte("{}")}); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 5*time.Second, "the state after an event is kept", func() bool {
+	within(t, patience, "the state after an event is kept", func() bool {
 		return !bytes.Equal(before, readFile(t, state)) && same()
 	})
 }

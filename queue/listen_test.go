@@ -64,7 +64,7 @@ func TestWorkersWithoutKey_MayBeWorkersAndNothingElse(t *testing.T) {
 	}
 	defer remote.Close()
 	work(t, remote, "Hello", 1, ok(`"hi"`))
-	within(t, 5*time.Second, "presence", func() bool { return q.Present("Hello") })
+	within(t, patience, "presence", func() bool { return q.Present("Hello") })
 	if got, err := q.Call(t.Context(), &Event{Source: "s", Function: "Hello", Body: []byte("1")}); err != nil || string(got) != `"hi"` {
 		t.Errorf("call: got %s, %v", got, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -48,7 +47,7 @@ func TestMetrics_AttemptsOfAllWorkersAreTimed(t *testing.T) {
 		t.Fatal(err)
 	}
 	const name = "funker_attempt_duration_seconds"
-	within(t, 20*time.Second, "both attempts are counted", func() bool {
+	within(t, patience, "both attempts are counted", func() bool {
 		got := series(t, registry, name)
 		return got["function=f,outcome=retry"] == 1 && got["function=f,outcome=ok"] == 1
 	})
@@ -86,7 +85,7 @@ func TestMetrics_WorkersAreCountedByFunction(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	within(t, 20*time.Second, "the metrics have both workers", func() bool {
+	within(t, patience, "the metrics have both workers", func() bool {
 		workers, slots := series(t, registry, "funker_workers"), series(t, registry, "funker_slots")
 		return workers["function=f"] == 2 && workers["function=g"] == 0 && len(workers) == 2 &&
 			slots["function=f,state=idle"] == 3 && slots["function=f,state=busy"] == 2

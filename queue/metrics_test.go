@@ -3,7 +3,6 @@ package queue
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -59,7 +58,7 @@ funker_runs{state="succeeded"} 0
 funker_runs{state="unrecorded"} 0
 funker_runs{state="waiting"} 1
 `
-	within(t, 5*time.Second, "the metrics say so", func() bool {
+	within(t, patience, "the metrics say so", func() bool {
 		err = testutil.GatherAndCompare(registry, strings.NewReader(want), "funker_conservation_drift", "funker_dead_letters", "funker_runs")
 		return err == nil
 	})

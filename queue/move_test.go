@@ -51,7 +51,7 @@ func stored(t *testing.T, q *Queue, stream string) []*jetstream.RawStreamMsg {
 // settledAll waits until nothing of a function is left to do, and the log says so.
 func settledAll(t *testing.T, q *Queue, function string) {
 	t.Helper()
-	within(t, time.Minute, "nothing is left to do", func() bool {
+	within(t, patience, "nothing is left to do", func() bool {
 		return acknowledged(t, q, streamEvents, function, eventSubject("*", function)) &&
 			last(t, q, streamRetry, retrySubject(function, "*")) == 0 &&
 			acknowledged(t, q, streamRetry, function, redoSubject(function))
@@ -117,7 +117,7 @@ func wantOutcomes(t *testing.T, q *Queue, id, want string) {
 			t.Logf("the log says %s", got)
 		}
 	}()
-	within(t, 5*time.Second, "the log says "+want, func() bool { got = outcomes(t, q, id); return got == want })
+	within(t, patience, "the log says "+want, func() bool { got = outcomes(t, q, id); return got == want })
 }
 
 func TestMove_AFailedEventIsTriedAgainUntilItSucceeds(t *testing.T) {
@@ -175,7 +175,7 @@ func TestMove_AnEventThatKeepsFailingBecomesADeadLetterWithItsReason(t *testing.
 			if tries.Load() != int64(c.attempts) {
 				t.Errorf("%d attempts, want %d", tries.Load(), c.attempts)
 			}
-			within(t, 5*time.Second, "the log says so", func() bool { return strings.HasSuffix(outcomes(t, q, r.ID), "dead") })
+			within(t, patience, "the log says so", func() bool { return strings.HasSuffix(outcomes(t, q, r.ID), "dead") })
 		})
 	}
 }
@@ -409,7 +409,7 @@ func TestMove_AStalledWorkerLeavesTheEventToWhoeverHasIt(t *testing.T) {
 		return Result{Outcome: OutcomeOK, Reply: []byte("1")}
 	})
 	<-begun // heartbeats come once a second: for this server the worker is gone
-	within(t, 15*time.Second, "the other slot has run it", func() bool { return outcomes(t, q, r.ID) == "1 ok" })
+	within(t, patience, "the other slot has run it", func() bool { return outcomes(t, q, r.ID) == "1 ok" })
 	close(release)
 	settledAll(t, q, "Stalled")
 	wantOutcomes(t, q, r.ID, "1 ok, 1 interrupted")

@@ -31,7 +31,7 @@ func (r *tally) count() int { r.mu.Lock(); defer r.mu.Unlock(); return len(r.all
 // once fails the test unless each of these events has run, and runs once.
 func (r *tally) once(t *testing.T, ids []string) {
 	t.Helper()
-	within(t, 30*time.Second, "all have run", func() bool { return r.count() >= len(ids) })
+	within(t, patience, "all have run", func() bool { return r.count() >= len(ids) })
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, id := range ids {
@@ -103,7 +103,7 @@ func TestPause_EventsWaitAndRunOnceAfterResume(t *testing.T) {
 	}
 	r.rests(t, q, 41)
 	f.SetPaused(false)
-	within(t, 30*time.Second, "all have ended", func() bool {
+	within(t, patience, "all have ended", func() bool {
 		b, err := q.Balance(t.Context())
 		return err == nil && b.Succeeded == 41
 	})
@@ -132,7 +132,7 @@ func TestPause_OutlastsARestartOfTheGateway(t *testing.T) {
 	}
 	q = openIn(t, dir, "Calm")
 	f, _ := pausedFeed(t, q, "Calm", 2, r.handle)
-	within(t, 30*time.Second, "the index is built", func() bool { _, err := q.Balance(t.Context()); return err == nil })
+	within(t, patience, "the index is built", func() bool { _, err := q.Balance(t.Context()); return err == nil })
 	ids = append(ids, publishMany(t, q, "Calm", 5)...)
 	r.rests(t, q, 25)
 	f.SetPaused(false)
@@ -193,7 +193,7 @@ func TestPause_LetsEndWhatRuns(t *testing.T) {
 	f.SetPaused(true)
 	close(release)
 	r.once(t, first)
-	within(t, 30*time.Second, "the others wait", func() bool {
+	within(t, patience, "the others wait", func() bool {
 		b, err := q.Balance(t.Context())
 		return err == nil && b.Waiting == 8 && b.Succeeded == 2 && b.Drift == 0
 	})
@@ -242,7 +242,7 @@ func TestPause_HandsBackWhatCouldNotStart(t *testing.T) {
 	mu.Lock()
 	there = true
 	mu.Unlock()
-	within(t, 30*time.Second, "it waits", func() bool {
+	within(t, patience, "it waits", func() bool {
 		s, err := q.Stats(t.Context())
 		return err == nil && s[0].Replays.Waiting+s[0].Events.Waiting == 1 && s[0].Paused
 	})
@@ -263,7 +263,7 @@ func TestPause_RefusesCallsAtOnceAndRecordsThem(t *testing.T) {
 		e := &Event{Source: "s", Function: function, Body: []byte("1"), Patient: true, Deadline: time.Now().Add(time.Minute)}
 		_, err := q.Call(t.Context(), e)
 		refused(t, err, CodePaused)
-		within(t, 30*time.Second, "it is on record", func() bool {
+		within(t, patience, "it is on record", func() bool {
 			got, err := q.Get(t.Context(), e.ID)
 			return err == nil && got.State == State(OutcomeNotStarted) && len(got.Attempts) == 1 && got.Attempts[0].Code == CodePaused
 		})
@@ -295,7 +295,7 @@ func TestPause_RefusesACallThatWaits(t *testing.T) {
 		_, err := caller.Call(t.Context(), &Event{Source: "s", Function: "One", Body: []byte("1"), Patient: true, Deadline: time.Now().Add(time.Minute)})
 		answered <- err
 	}()
-	within(t, 30*time.Second, "the call waits", func() bool { return counted(t, q, streamCalls) == 1 })
+	within(t, patience, "the call waits", func() bool { return counted(t, q, streamCalls) == 1 })
 	var r tally
 	pausedFeed(t, q, "One", 1, r.handle)
 	select {

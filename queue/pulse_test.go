@@ -45,7 +45,7 @@ func TestPulses_AreOfWhatEndedAndSurviveARestart(t *testing.T) {
 	check := func(what string) {
 		t.Helper()
 		var all map[string]Pulse
-		within(t, 30*time.Second, "all is recorded", func() bool {
+		within(t, patience, "all is recorded", func() bool {
 			var err error
 			all, err = q.Pulses(t.Context())
 			return err == nil && all["Good"].Succeeded == 3 && all["Bad"].Failed == 1 && all["Slow"].Succeeded == 1

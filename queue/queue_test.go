@@ -99,6 +99,9 @@ func await[T any](t *testing.T, c <-chan T) (v T) {
 }
 
 // within polls until the condition holds.
+// patience is for what comes sooner or later: a busy machine is no fault.
+const patience = time.Minute
+
 func within(t testing.TB, limit time.Duration, what string, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -169,7 +172,7 @@ func TestPublish_StoresAnEventThatRunsOnce(t *testing.T) {
 	if err != nil || !again.Duplicate || again.ID != r.ID {
 		t.Errorf("repeat: got %+v, %v; want a duplicate of %s", again, err, r.ID)
 	}
-	within(t, 5*time.Second, "the outcome is in the log", func() bool {
+	within(t, patience, "the outcome is in the log", func() bool {
 		rec, err := q.Get(t.Context(), r.ID)
 		return err == nil && rec.State == "ok" && len(rec.Attempts) == 1
 	})

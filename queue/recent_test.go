@@ -23,7 +23,7 @@ func TestRecent_CountsWhatWasAcceptedByFunctionAndOutcome(t *testing.T) {
 		}
 		return all
 	}
-	within(t, 5*time.Second, "all is recorded", func() bool { return recent()["Good"].Succeeded == 3 && recent()["Bad"].Failed == 1 })
+	within(t, patience, "all is recorded", func() bool { return recent()["Good"].Succeeded == 3 && recent()["Bad"].Failed == 1 })
 	all := recent()
 	if good := all["Good"]; good.Accepted != 3 || good.Failed != 0 || good.Parts[3] != 3 || good.Parts[0] != 0 || len(good.Parts) != 4 {
 		t.Errorf("got %+v", good)

@@ -33,7 +33,7 @@ func TestMove_ARetryThatWasReplacedIsStoredAgain(t *testing.T) {
 	}
 	given := func(want ...string) {
 		t.Helper()
-		within(t, 5*time.Second, "the retry is given out", func() bool {
+		within(t, patience, "the retry is given out", func() bool {
 			var attempts []string
 			for _, m := range stored(t, q, streamRetry) {
 				if m.Subject == redoSubject("Again") {

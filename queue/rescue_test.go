@@ -78,7 +78,7 @@ func retried(t *testing.T, q *Queue) Receipt {
 	stop := workAs(t, q, "Flaky", quick, 1, failOnce)
 	wantOutcomes(t, q, r.ID, "1 retry")
 	stop()
-	within(t, 5*time.Second, "the retry is due", func() bool { return subjectsOf(t, q, streamRetry)[redoSubject("Flaky")] == 1 })
+	within(t, patience, "the retry is due", func() bool { return subjectsOf(t, q, streamRetry)[redoSubject("Flaky")] == 1 })
 	return r
 }
 
@@ -138,7 +138,7 @@ func TestRescue_LeavesAloneWhatHasEnded(t *testing.T) {
 		publish(t, q, "Flaky")
 	}
 	settledAll(t, q, "Flaky")
-	within(t, 5*time.Second, "all is in the log", func() bool { return len(stored(t, q, streamLog)) == 3 })
+	within(t, patience, "all is in the log", func() bool { return len(stored(t, q, streamLog)) == 3 })
 	q = reopen(t, q, dir)
 	mustRescue(t, q)
 	if redo := stored(t, q, streamRetry); len(redo) != 0 {
@@ -153,7 +153,7 @@ func TestRescue_LeavesAloneWhatTheLogHasForgotten(t *testing.T) {
 	work(t, q, "Flaky", 1, ok("1"))
 	for n := range 2 {
 		publish(t, q, "Flaky")
-		within(t, 5*time.Second, "it is in the log", func() bool { return len(stored(t, q, streamLog)) == n+1 })
+		within(t, patience, "it is in the log", func() bool { return len(stored(t, q, streamLog)) == n+1 })
 	}
 	settledAll(t, q, "Flaky")
 	s, err := q.js.Stream(t.Context(), streamLog)

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -76,7 +75,7 @@ func TestDial_AWorkerWithItsOwnKeyTakesCallsAndEvents(t *testing.T) {
 	defer remote.Close()
 	stop := work(t, remote, "Hello", 2, ok(`"hi"`))
 	defer stop()
-	within(t, 5*time.Second, "presence", func() bool { return q.Present("Hello") })
+	within(t, patience, "presence", func() bool { return q.Present("Hello") })
 	if got, err := q.Call(t.Context(), &Event{Source: "s", Function: "Hello", Body: []byte("1")}); err != nil || string(got) != `"hi"` {
 		t.Errorf("call: got %s, %v", got, err)
 	}
@@ -84,7 +83,7 @@ func TestDial_AWorkerWithItsOwnKeyTakesCallsAndEvents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	within(t, 5*time.Second, "event ran", func() bool {
+	within(t, patience, "event ran", func() bool {
 		rec, err := q.Get(t.Context(), r.ID)
 		return err == nil && rec.State == State(OutcomeOK)
 	})

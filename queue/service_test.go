@@ -56,7 +56,7 @@ func TestService_ListsShowsAndReplays(t *testing.T) {
 			t.Errorf("replay %q: got %+v", c.body, e)
 		}
 	}
-	within(t, 5*time.Second, "show tells all five attempts", func() bool {
+	within(t, patience, "show tells all five attempts", func() bool {
 		var rec Record
 		err := json.Unmarshal(request(t, q, "funker.show", r.ID).Data, &rec)
 		return err == nil && len(rec.Attempts) == 4 && rec.State == State(OutcomeOK)
@@ -137,7 +137,7 @@ func TestTail_ShowsAttemptsAsTheyEnd(t *testing.T) {
 			}
 		})
 	}()
-	within(t, 5*time.Second, "an attempt arrives", func() bool {
+	within(t, patience, "an attempt arrives", func() bool {
 		if _, err := q.Call(t.Context(), &Event{Source: "s", Function: "Hello", Body: []byte("1")}); err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +202,7 @@ func TestDial_AnotherProcessIsToldTheSame(t *testing.T) {
 	if _, err := q.Call(t.Context(), &Event{Source: "alexa", Function: "Fetch", Body: []byte(`"a"`)}); !errors.As(err, new(*CallError)) {
 		t.Fatal(err)
 	}
-	within(t, 5*time.Second, "the call is recorded", func() bool {
+	within(t, patience, "the call is recorded", func() bool {
 		list, err := q.List(t.Context(), Filter{State: StateNoWorker})
 		return err == nil && len(list) == 1
 	})

@@ -43,7 +43,7 @@ func TestSlot_TakesCallsBeforeReplaysBeforeEvents(t *testing.T) {
 	if _, err := q.Replay(t.Context(), first.ID, ""); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 5*time.Second, "the pull for calls has ended", func() bool {
+	within(t, patience, "the pull for calls has ended", func() bool {
 		c, err := q.js.Consumer(t.Context(), streamCalls, consumerName("One"))
 		return err == nil && c.CachedInfo().NumWaiting == 0
 	})
@@ -52,7 +52,7 @@ func TestSlot_TakesCallsBeforeReplaysBeforeEvents(t *testing.T) {
 		_, err := q.Call(t.Context(), &Event{Source: "s", Function: "One", Body: []byte("call")})
 		called <- err
 	}()
-	within(t, 5*time.Second, "the call is stored", func() bool {
+	within(t, patience, "the call is stored", func() bool {
 		st, err := q.state(t.Context(), streamCalls)
 		return err == nil && st.Msgs == 1
 	})
@@ -60,7 +60,7 @@ func TestSlot_TakesCallsBeforeReplaysBeforeEvents(t *testing.T) {
 	if err := <-called; err != nil {
 		t.Fatal(err)
 	}
-	within(t, 10*time.Second, "all have run", func() bool {
+	within(t, patience, "all have run", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return len(order) == 6
@@ -109,7 +109,7 @@ func TestSlot_NeverHoldsMoreThanOnePieceOfWork(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	within(t, 20*time.Second, "all events have run", func() bool { return events.Load() == 200 })
+	within(t, patience, "all events have run", func() bool { return events.Load() == 200 })
 	if most.Load() > 3 {
 		t.Errorf("%d at a time, want at most 3", most.Load())
 	}
@@ -128,7 +128,7 @@ func TestSlot_AnEventThatDidNotStartWaitsAndIsNoAttempt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	within(t, 10*time.Second, "it has run", func() bool {
+	within(t, patience, "it has run", func() bool {
 		rec, err := q.Get(t.Context(), r.ID)
 		return err == nil && rec.State == State(OutcomeOK) && len(rec.Attempts) == 1
 	})
@@ -199,7 +199,7 @@ func TestCall_PastItsDeadlineNeverRuns(t *testing.T) {
 	if got := <-begun; got != "3" {
 		t.Errorf("ran %s, want only 3", got)
 	}
-	within(t, 5*time.Second, "the call that did not run is in the log", func() bool {
+	within(t, patience, "the call that did not run is in the log", func() bool {
 		list, err := q.List(t.Context(), Filter{Kind: "call", State: State(outcome)})
 		return err == nil && len(list) == 1
 	})
@@ -323,11 +323,11 @@ func TestSlot_WorkWhoseTaskIsGoneGoesToAnotherSlotAtOnce(t *testing.T) {
 			if err := <-called; err != nil {
 				t.Errorf("call: %v", err)
 			}
-			within(t, 5*time.Second, "the event has run once", func() bool {
+			within(t, patience, "the event has run once", func() bool {
 				rec, err := q.Get(t.Context(), r.ID)
 				return err == nil && rec.State == State(OutcomeOK) && len(rec.Attempts) == 1
 			})
-			within(t, 5*time.Second, "the call is recorded once", func() bool {
+			within(t, patience, "the call is recorded once", func() bool {
 				list, err := q.List(t.Context(), Filter{Kind: "call"})
 				return err == nil && len(list) == 1 && list[0].State == State(OutcomeOK)
 			})
@@ -358,7 +358,7 @@ func TestCall_ThatIsPatientWaitsForAWorker(t *testing.T) {
 		reply, err := call(10 * time.Second)
 		called <- answer{reply, err}
 	}()
-	within(t, 5*time.Second, "the call waits", func() bool {
+	within(t, patience, "the call waits", func() bool {
 		s, err := q.Stats(t.Context())
 		return err == nil && len(s) == 1 && s[0].Calls.Waiting == 1
 	})

@@ -42,8 +42,8 @@ func TestStray_WhatIsLeftOfALostEventIsNotTakenForThatOfTheNext(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			within(t, 5*time.Second, "the next event has run", func() bool { return runs.Load() == failing+1 })
-			within(t, 5*time.Second, "it is known to have ended", func() bool {
+			within(t, patience, "the next event has run", func() bool { return runs.Load() == failing+1 })
+			within(t, patience, "it is known to have ended", func() bool {
 				r, err := q.Get(t.Context(), next.ID)
 				return err == nil && r.State == StateOK && len(r.Attempts) == int(failing)+1 && r.Origin == streamEvents+"/2"
 			})

@@ -77,7 +77,7 @@ func TestSweep_DeletesABodyWithTheLastMessageThatNamesIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	within(t, 5*time.Second, "the body is described", func() bool { return len(subjectsOf(t, q, streamBodies)) == 2 })
+	within(t, patience, "the body is described", func() bool { return len(subjectsOf(t, q, streamBodies)) == 2 })
 	for _, subject := range []string{retrySubject("Fetch", "R"), redoSubject("Fetch"), deadSubject("s", "Fetch")} {
 		h := map[string][]string{headerObject: m.Header[headerObject]}
 		if subject == retrySubject("Fetch", "R") {
@@ -107,7 +107,7 @@ func TestSweep_KeepsAndDescribesABodyWhoseDescriptionIsLost(t *testing.T) {
 	body := large(MaxMessage + 1)
 	r := publishBody(t, q, "Fetch", body)
 	object := claimed(t, q, 1)
-	within(t, 5*time.Second, "the body is described", func() bool { return subjectsOf(t, q, streamBodies)[metaOf(object)] == 1 })
+	within(t, patience, "the body is described", func() bool { return subjectsOf(t, q, streamBodies)[metaOf(object)] == 1 })
 	s, err := q.js.Stream(t.Context(), streamBodies)
 	if err == nil {
 		err = s.Purge(t.Context(), jetstream.WithPurgeSubject(metaOf(object)))
@@ -116,7 +116,7 @@ func TestSweep_KeepsAndDescribesABodyWhoseDescriptionIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	sweepAll(t, q)
-	within(t, 5*time.Second, "the body is described again", func() bool { return subjectsOf(t, q, streamBodies)[metaOf(object)] == 1 })
+	within(t, patience, "the body is described again", func() bool { return subjectsOf(t, q, streamBodies)[metaOf(object)] == 1 })
 	sweepAll(t, q)
 	if rec, err := q.Get(t.Context(), r.ID); err != nil || !bytes.Equal(rec.Body, body) {
 		t.Errorf("got %d bytes, %v", len(rec.Body), err)
@@ -131,12 +131,12 @@ func TestSweep_MakesRoomWithTheOldestThatHaveSucceeded(t *testing.T) {
 	for range 3 {
 		r := publishBody(t, q, "Fetch", large(MaxMessage+1))
 		<-done
-		within(t, 5*time.Second, "the event has succeeded", func() bool {
+		within(t, patience, "the event has succeeded", func() bool {
 			rec, err := q.Get(t.Context(), r.ID)
 			return err == nil && rec.State == State(OutcomeOK)
 		})
 	}
-	within(t, 5*time.Second, "the bodies are described", func() bool { return len(subjectsOf(t, q, streamBodies)) == 8 })
+	within(t, patience, "the bodies are described", func() bool { return len(subjectsOf(t, q, streamBodies)) == 8 })
 	sweepAll(t, q)
 	if n := bodies(t, q); n != 4 {
 		t.Fatalf("%d bodies while there is room, want 4", n)
@@ -164,7 +164,7 @@ func TestSweep_MakesRoomWithTheOldestThatHaveSucceeded(t *testing.T) {
 	if _, err := q.Publish(t.Context(), &Event{Source: "s", Function: "Fetch", Body: large(largest)}); !errors.Is(err, ErrFull) {
 		t.Errorf("without room: got %v, want ErrFull", err)
 	}
-	within(t, 5*time.Second, "all that has succeeded is gone", func() bool { sweepAll(t, q); return bodies(t, q) == 1 })
+	within(t, patience, "all that has succeeded is gone", func() bool { sweepAll(t, q); return bodies(t, q) == 1 })
 	if rec, err := q.Get(t.Context(), "1"); err != nil || rec.Size != MaxMessage+1 || len(rec.Body) != rec.Size || bodies(t, q) != 1 {
 		t.Errorf("what waits must stay: got %d bytes, %v, %d bodies", len(rec.Body), err, bodies(t, q))
 	}

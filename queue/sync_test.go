@@ -204,7 +204,7 @@ func TestSyncer_AllTakesConsumersAndRecordsToo(t *testing.T) {
 	}
 	var got []string
 	for _, want := range []string{"msgs/1.blk", "obs", "obs/fn-F", "obs/fn-F/meta.inf", "obs/fn-F/meta.sum", "obs/fn-F/o.dat"} {
-		within(t, time.Second, "all syncs "+want, func() bool { // the server may write records later
+		within(t, patience, "all syncs "+want, func() bool { // the server may write records later
 			if err := s.all(); err != nil {
 				t.Fatal(err)
 			}

@@ -2,7 +2,9 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"testing"
+	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
@@ -69,17 +71,19 @@ func TestTrace_ABatchIsOneSpan(t *testing.T) {
 func TestTrace_AnErrorIsInTheSpan(t *testing.T) {
 	tracer, spans := traced(t)
 	q := openWith(t, Options{Dir: t.TempDir(), Tracer: tracer}, "f")
-	if _, err := q.Call(t.Context(), &Event{Source: "s", Function: "f", Body: []byte("1")}); err == nil {
-		t.Fatal("nobody answers, and there is a reply")
+	_, err := q.Call(t.Context(), &Event{Source: "s", Function: "f", Body: []byte("1"), Deadline: time.Now().Add(time.Second)})
+	failed, ok := errors.AsType[*CallError](err)
+	if !ok {
+		t.Fatalf("nobody answers, and the call got %v", err)
 	}
 	for _, s := range spans.GetSpans() {
 		for _, a := range s.Attributes {
-			if string(a.Key) == "error.type" && a.Value.AsString() == CodeNoWorker {
+			if string(a.Key) == "error.type" && a.Value.AsString() == failed.Code {
 				return
 			}
 		}
 	}
-	t.Errorf("no span says %s: %+v", CodeNoWorker, spans.GetSpans())
+	t.Errorf("no span says %s: %+v", failed.Code, spans.GetSpans())
 }
 
 // BenchmarkTrace is the way of an event from its publish to its acknowledgement, without a sync: not traced, and with all

@@ -68,7 +68,7 @@ func TestTrim_WhatIsDoneMakesRoomForWhatIsNew(t *testing.T) {
 			if !errors.Is(err, ErrFull) { // the sender is faster than the worker
 				t.Fatalf("event %d: %v", i, err)
 			}
-			within(t, 10*time.Second, "the worker has caught up", func() bool {
+			within(t, patience, "the worker has caught up", func() bool {
 				c, err := q.js.Consumer(t.Context(), streamEvents, consumerName("Quick"))
 				return err == nil && c.CachedInfo().NumPending == 0
 			})
@@ -282,7 +282,7 @@ func TestTrim_OfRetriesAndReplaysOnlyWhatHasRunGoes(t *testing.T) {
 		redo()
 	}
 	stop := work(t, q, "Again", 1, ok("1"))
-	within(t, 10*time.Second, "the replays have run", func() bool { return acknowledged(t, q, streamRetry, "Again", redoSubject("Again")) })
+	within(t, patience, "the replays have run", func() bool { return acknowledged(t, q, streamRetry, "Again", redoSubject("Again")) })
 	stop()
 	retry()
 	redo()
@@ -298,7 +298,7 @@ func TestTrim_OfRetriesAndReplaysOnlyWhatHasRunGoes(t *testing.T) {
 		t.Errorf("%v are left", left)
 	}
 	work(t, q, "Again", 1, ok("1"))
-	within(t, 10*time.Second, "the last replay has run", func() bool { return acknowledged(t, q, streamRetry, "Again", redoSubject("Again")) })
+	within(t, patience, "the last replay has run", func() bool { return acknowledged(t, q, streamRetry, "Again", redoSubject("Again")) })
 }
 
 // A trim of a random history keeps all that is not settled, goes as far as it has to and hardly farther.

@@ -364,7 +364,7 @@ func TestVerify_UnderLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range uint64(5) {
-		within(t, 10*time.Second, "more events", func() bool {
+		within(t, patience, "more events", func() bool {
 			info, err := events.Info(t.Context())
 			return err == nil && info.State.LastSeq > 200*(i+1)
 		})
