@@ -25,11 +25,18 @@ type buffer struct {
 func (b *buffer) Write(p []byte) (int, error) { b.mu.Lock(); defer b.mu.Unlock(); return b.b.Write(p) }
 func (b *buffer) String() string              { b.mu.Lock(); defer b.mu.Unlock(); return b.b.String() }
 
-// command runs one command line to its end.
+// cliLimit is how long a command line may take, and patience how long a condition: long enough for a machine that does
+// many other things, which are no fault.
+const (
+	cliLimit = 5 * time.Minute
+	patience = time.Minute
+)
+
+// cli runs one command line to its end.
 func cli(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs buffer
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), cliLimit)
 	defer cancel()
 	code = run(ctx, args, &out, &errs)
 	return code, out.String(), errs.String()
@@ -52,7 +59,12 @@ func background(t *testing.T, ready string, args ...string) (match []string, log
 	done := make(chan int, 1)
 	go func() { done <- run(ctx, args, io.Discard, log) }()
 	stop = sync.OnceValue(func() int { cancel(); return <-done })
-	t.Cleanup(func() { stop() })
+	t.Cleanup(func() {
+		stop()
+		if t.Failed() {
+			t.Logf("end of the log of %v:\n%s", args, tail(log.String(), 40))
+		}
+	})
 	pattern := regexp.MustCompile(ready)
 	within(t, "the log says "+ready, func() bool {
 		match = pattern.FindStringSubmatch(log.String())
@@ -68,12 +80,12 @@ func within(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	for !condition() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not within 20 s: %s", what)
+			t.Fatalf("not within %s: %s", patience, what)
 		}
 	}
 }
