@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -62,6 +64,12 @@ func (l *load) refuse(err error) {
 	l.why = err
 }
 
+func (l *load) refusal() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.why
+}
+
 func (l *load) succeed(client int, s success) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,13 +79,12 @@ func (l *load) succeed(client int, s success) {
 
 // recovered returns when each client has got something that it sent lossWatch after a time.
 func (l *load) recovered(ctx context.Context, at time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, lossLimit)
-	defer cancel()
 	for !l.allAfter(at.Add(lossWatch)) {
-		if rest(ctx, lookEvery) != nil {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			return fmt.Errorf("after %s some clients have got nothing: %w", lossLimit, l.why)
+		if time.Since(at) > lossLimit {
+			return fmt.Errorf("after %s some clients have got nothing: %w", lossLimit, cmp.Or(l.refusal(), errors.New("they wait for answers")))
+		}
+		if err := rest(ctx, lookEvery); err != nil {
+			return err
 		}
 	}
 	return nil
