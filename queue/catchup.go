@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -10,11 +9,14 @@ import (
 )
 
 const (
-	pullBatch    = 1000             // messages that are on their way at a time
-	readerIdle   = 10 * time.Minute // after which the server forgets the consumer of a reader
-	readerTries  = 3                // consumers made in vain
-	catchUpLimit = time.Minute      // until the next message, of a server that is busy recovering
-	memberLimit  = 2 * time.Second  // likewise, of one of several servers, which may have died with the question
+	pullBatch   = 1000             // messages that are on their way at a time
+	readerIdle  = 10 * time.Minute // after which the server forgets the consumer of a reader
+	readerTries = 3                // consumers made in vain
+
+	readerPatience = 20                 // looks at a consumer that does not have what is stored, until there is another one
+	readerWaits    = 3 * readerPatience // in all
+	catchUpLimit   = time.Minute        // until the next message, of a server that is busy recovering
+	memberLimit    = 2 * time.Second    // likewise, of one of several servers, which may have died with the question
 )
 
 // reader is how far the index has read a stream.
@@ -22,6 +24,7 @@ type reader struct {
 	shelf    shelf
 	consumer string // "" when it must be made
 	next     uint64 // sequence
+	order    uint64 // how many messages of the consumer have come
 }
 
 // ends are the first and the last messages of the streams.
@@ -106,7 +109,7 @@ func (x *index) prepare(ctx context.Context, now ends) (err error) {
 // readTo reads a stream up to a sequence, and perhaps some messages more.
 func (x *index) readTo(ctx context.Context, s shelf, last uint64) error {
 	r := &x.readers[s]
-	for tries := 0; r.next <= last; {
+	for tries, waits := 0, 0; r.next <= last; {
 		if err := x.open(ctx, r); err != nil {
 			return err
 		}
@@ -120,10 +123,15 @@ func (x *index) readTo(ctx context.Context, s shelf, last uint64) error {
 		case !known:
 			r.consumer = ""
 			tries++
-		case got == 0:
-			if err := x.skip(ctx, r, last); err != nil {
+		case got > 0:
+			waits = 0
+		case waits == readerWaits:
+			return fmt.Errorf("read %s: the consumer does not have what is stored", s)
+		default:
+			if err := x.skip(ctx, r, last, waits); err != nil {
 				return err
 			}
+			waits++
 		}
 	}
 	x.mu.Lock()
@@ -136,36 +144,47 @@ func (x *index) pull(ctx context.Context, r *reader, batch int) (got int, known 
 	ctx, cancel := context.WithCancelCause(ctx)
 	silence := time.AfterFunc(x.limit(), func() { cancel(context.DeadlineExceeded) })
 	defer func() { silence.Stop(); cancel(nil) }()
-	now := time.Now().UnixMilli()
-	return x.tap.pull(ctx, r.shelf.String(), r.consumer, batch, func(m *tapMessage) {
+	now, whole := time.Now().UnixMilli(), true
+	got, known, err = x.tap.pull(ctx, r.shelf.String(), r.consumer, batch, func(m *tapMessage) {
 		silence.Reset(x.limit())
 		x.mu.Lock()
 		defer x.mu.Unlock()
+		if whole = whole && m.order == r.order+1; !whole {
+			return
+		}
 		e := x.ledger.readEntry(newRef(r.shelf, m.seq), m.stored, m.subject, m.header)
 		x.ledger.note(&e, now)
-		r.next = m.seq + 1
+		r.next, r.order = m.seq+1, m.order
 		x.read.Add(1)
 	})
+	if !whole { // the consumer is at another server, and a message was lost on its way
+		r.consumer = ""
+	}
+	return got, known, err
 }
 
-// skip passes over messages that are gone, when a pull found none. A message that was stored just now may not be there
-// for the consumer yet: then the next pull finds it.
-func (x *index) skip(ctx context.Context, r *reader, last uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, min(x.limit(), publishLimit))
+// skip passes over messages that are gone, when a pull found none. A message that is there may not be there for the consumer
+// yet: it may be at a server that is behind. Then it waits for a moment; when that was in vain often, there has to be another
+// consumer, for the message may have been given out and lost on its way.
+func (x *index) skip(ctx context.Context, r *reader, last uint64, waits int) error {
+	ask, cancel := context.WithTimeout(ctx, min(x.limit(), publishLimit))
 	defer cancel()
-	s, err := x.js.Stream(ctx, r.shelf.String())
-	if err != nil {
-		return fmt.Errorf("look up %s: %w", r.shelf, err)
-	}
-	m, err := s.GetMsg(ctx, r.next, jetstream.WithGetMsgSubject(">"))
+	m, err := x.stored(ask, r.shelf.String(), r.next)
 	switch {
-	case errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && m.Sequence > last:
-		r.next = last + 1
-		return nil
 	case err != nil:
 		return fmt.Errorf("read %s/%d: %w", r.shelf, r.next, err)
+	case m == nil || m.Sequence > last:
+		r.next = last + 1
+		return nil
+	case waits > 0 && waits%readerPatience == 0:
+		r.consumer = ""
 	}
-	return nil
+	select {
+	case <-time.After(time.Duration(min(waits, 20)) * time.Millisecond):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // open makes sure that there is a connection, and a consumer that begins where the reader stands.
@@ -190,7 +209,7 @@ func (x *index) open(ctx context.Context, r *reader) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", r.shelf, err)
 	}
-	r.consumer = c.CachedInfo().Name
+	r.consumer, r.order = c.CachedInfo().Name, 0
 	return nil
 }
 

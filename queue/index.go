@@ -21,6 +21,7 @@ var ErrIndexing = errors.New("the index is being built")
 type index struct {
 	js      jetstream.JetStream
 	log     *slog.Logger
+	stored  func(ctx context.Context, stream string, from uint64) (*plainMessage, error)
 	connect func() (puller, error)
 
 	clustered bool
@@ -68,7 +69,7 @@ type puller interface {
 // newIndex begins to build an index of the streams, which it reads by what connect returns.
 func newIndex(q *Queue, connect func() (puller, error)) *index {
 	ctx, stop := context.WithCancel(context.Background())
-	x := &index{js: q.js, log: q.log, connect: connect, clustered: q.clustered(), next: newLap(), wake: make(chan struct{}, 1), stop: stop}
+	x := &index{js: q.js, log: q.log, stored: q.stored, connect: connect, clustered: q.clustered(), next: newLap(), wake: make(chan struct{}, 1), stop: stop}
 	for s := shelfEvents; s < shelves; s++ {
 		x.readers[s] = reader{shelf: s, next: 1}
 	}

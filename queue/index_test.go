@@ -464,3 +464,45 @@ func TestSettled_KnowsWhereARunStands(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// leaky loses some of what a consumer gives out.
+type leaky struct {
+	puller
+	lose map[uint64]bool // sequences that are lost once
+}
+
+func (l leaky) pull(ctx context.Context, stream, consumer string, batch int, visit func(*tapMessage)) (got int, known bool, err error) {
+	lost := 0
+	got, known, err = l.puller.pull(ctx, stream, consumer, batch, func(m *tapMessage) {
+		if stream == streamEvents && l.lose[m.seq] {
+			delete(l.lose, m.seq)
+			lost++
+			return
+		}
+		visit(m)
+	})
+	return got - lost, known, err
+}
+
+// The consumer may be at another server, whose connection breaks.
+func TestIndex_ReadsAgainWhatIsLostOnItsWay(t *testing.T) {
+	q := open(t, "Fetch")
+	for range 7 {
+		publish(t, q, "Fetch")
+	}
+	x := newIndex(q, func() (puller, error) {
+		p, err := q.index.connect()
+		return leaky{p, map[uint64]bool{3: true, 7: true}}, err
+	})
+	defer x.close()
+	if err := x.fresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for seq := uint64(1); seq <= 7; seq++ {
+		if r := x.ledger.record(newRef(shelfEvents, seq)); r == nil || r.key == 0 {
+			t.Errorf("event %d is not known", seq)
+		}
+	}
+}

@@ -38,11 +38,11 @@ func (c clientPuller) pull(ctx context.Context, stream, consumer string, batch i
 		case err != nil:
 			return got, false, fmt.Errorf("read %s: %w", stream, err)
 		}
-		seq, stored := metadata([]byte(m.Reply))
+		seq, order, stored := metadata([]byte(m.Reply))
 		if seq == 0 {
 			return got, m.Header.Get("Status") == statusText, nil
 		}
-		visit(&tapMessage{subject: []byte(m.Subject), header: headerBlock(m.Header), seq: seq, stored: stored})
+		visit(&tapMessage{subject: []byte(m.Subject), header: headerBlock(m.Header), seq: seq, order: order, stored: stored})
 		got++
 	}
 	return got, true, nil

@@ -45,7 +45,8 @@ type tapMessage struct {
 	subject []byte
 	header  []byte
 	seq     uint64
-	stored  int64 // unix milliseconds
+	order   uint64 // how many the consumer has given out, this one too
+	stored  int64  // unix milliseconds
 }
 
 // The statuses that end a pull. Any other one means that the consumer cannot be used.
@@ -182,7 +183,7 @@ func (t *tap) message(line []byte) error {
 	}
 	t.subject = append(t.subject[:0], fields[1]...)
 	m := tapMessage{subject: t.subject}
-	m.seq, m.stored = metadata(fields[3])
+	m.seq, m.order, m.stored = metadata(fields[3])
 	t.block = slices.Grow(t.block[:0], total+2)[:total+2]
 	if _, err := io.ReadFull(t.in, t.block); err != nil {
 		return err
@@ -230,12 +231,13 @@ func statusCode(header []byte) int {
 	return atoi(rest[:min(3, len(rest))])
 }
 
-// metadata reads the sequence and the time, in unix milliseconds, from the reply subject of a message,
+// metadata reads the sequence, how many messages the consumer has given out, and the time, in unix milliseconds, from the
+// reply subject of a message,
 // $JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<sequence>.<of the consumer>.<nanoseconds>.<pending>. They
 // are 0 for any other subject.
-func metadata(reply []byte) (seq uint64, stored int64) {
+func metadata(reply []byte) (seq, order uint64, stored int64) {
 	if !bytes.HasPrefix(reply, []byte("$JS.ACK.")) {
-		return 0, 0
+		return 0, 0, 0
 	}
 	skip := 5
 	if bytes.Count(reply, []byte{'.'}) > 8 {
@@ -244,11 +246,14 @@ func metadata(reply []byte) (seq uint64, stored int64) {
 	var token []byte
 	for i := 0; i < skip+3; i++ {
 		token, reply, _ = bytes.Cut(reply, []byte{'.'})
-		if i == skip {
+		switch i {
+		case skip:
 			seq = number(token)
+		case skip + 1:
+			order = number(token)
 		}
 	}
-	return seq, int64(number(token) / 1e6) //nolint:gosec // a time in milliseconds
+	return seq, order, int64(number(token) / 1e6) //nolint:gosec // a time in milliseconds
 }
 
 // number reads decimal digits.

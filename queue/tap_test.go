@@ -15,14 +15,14 @@ import (
 )
 
 func TestTap_ReadsWhereAMessageIsStored(t *testing.T) {
-	for reply, want := range map[string][2]int64{
-		"$JS.ACK.funker.ACCHASH.FUNKER_LOG.fn-x.1.42.7.1795458792141123456.9":       {42, 1795458792141},
-		"$JS.ACK.funker.ACCHASH.FUNKER_LOG.fn-x.1.42.7.1795458792141123456.9.token": {42, 1795458792141},
-		"$JS.ACK.FUNKER_LOG.fn-x.1.43.7.1795458792141123456.0":                      {43, 1795458792141},
-		"_INBOX.x": {0, 0}, "": {0, 0},
+	for reply, want := range map[string][3]int64{
+		"$JS.ACK.funker.ACCHASH.FUNKER_LOG.fn-x.1.42.7.1795458792141123456.9":       {42, 7, 1795458792141},
+		"$JS.ACK.funker.ACCHASH.FUNKER_LOG.fn-x.1.42.7.1795458792141123456.9.token": {42, 7, 1795458792141},
+		"$JS.ACK.FUNKER_LOG.fn-x.1.43.7.1795458792141123456.0":                      {43, 7, 1795458792141},
+		"_INBOX.x": {}, "": {},
 	} {
-		if seq, stored := metadata([]byte(reply)); int64(seq) != want[0] || stored != want[1] {
-			t.Errorf("%s: got %d, %d", reply, seq, stored)
+		if seq, order, stored := metadata([]byte(reply)); int64(seq) != want[0] || int64(order) != want[1] || stored != want[2] {
+			t.Errorf("%s: got %d, %d, %d", reply, seq, order, stored)
 		}
 	}
 }
