@@ -94,13 +94,17 @@ func (q *Queue) verifyStream(ctx context.Context, stream jetstream.Stream, a *au
 		return err
 	}
 	defer r.close()
+	visit := func(seq uint64, m *nats.Msg) {
+		if seq <= last {
+			s.add(seq, m)
+		}
+	}
 	for next := s.FirstSeq; next <= last; {
 		from := next
-		next, err = r.read(ctx, from, func(seq uint64, m *nats.Msg) {
-			if seq <= last {
-				s.add(seq, m)
-			}
-		})
+		next, err = r.read(ctx, from, visit)
+		if err == nil && next == from { // any server of a cluster has answered, perhaps one that is behind
+			next, err = r.readOne(ctx, from, visit)
+		}
 		if err == nil && next == from {
 			next, err = q.resume(ctx, s.Name, from, last)
 		}
