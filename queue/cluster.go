@@ -159,7 +159,7 @@ func (q *Queue) persist(ctx context.Context, f func(context.Context) error) erro
 
 // clustered reports whether the server is one of several, or may be: behind an outside one, or in another domain.
 func (q *Queue) clustered() bool {
-	return q.outside != nil || q.prefix != apiPrefix("") || q.nc.ConnectedClusterName() != ""
+	return q.outside != nil || q.prefix != apiPrefix("") || q.member.Load() || q.nc.ConnectedClusterName() != ""
 }
 
 // join returns when the cluster has a leader: as soon as most gateways run.

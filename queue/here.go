@@ -12,6 +12,9 @@ import (
 // nobody but this caller waits for the reply, so there is nothing that another worker could do later. When the slot's
 // task is gone before the function could start, another slot of this process has it; without one the record is taken
 // back, and the call goes to the workers.
+//
+// In a cluster every call goes through the servers. There the order of two messages to two streams is nobody's: what came
+// of a call could be stored before its record, and the record not at all while there is no leader.
 
 // lent waits until the caller gives the slot back, and gives back what the parked pull brings meanwhile.
 func (s *slot) lent(ctx context.Context) {
@@ -29,7 +32,7 @@ func (s *slot) lent(ctx context.Context) {
 func (q *Queue) callHere(ctx context.Context, e *Event, subject string) (body []byte, ok bool, err error) {
 	v, _ := q.feeds.Load(e.Function)
 	f, here := v.(*Feed)
-	if !here {
+	if !here || q.clustered() {
 		return nil, false, nil
 	}
 	for recorded := false; ; recorded = true {

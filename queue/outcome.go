@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -87,8 +88,27 @@ type line struct {
 
 // logOutcome stores what came of an attempt. It never waits.
 func (q *Queue) logOutcome(l line) {
-	if err := q.nc.PublishMsg(l.message()); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+	m := l.message()
+	if q.clustered() {
+		q.logging.Go(func() { q.logPatiently(l.event, m) })
+		return
+	}
+	if err := q.nc.PublishMsg(m); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		q.logOf(l.event).Error("log outcome", "error", err)
+	}
+}
+
+// logPatiently sends a line of the log until it is stored: for a moment the log may have no leader.
+func (q *Queue) logPatiently(e *Event, m *nats.Msg) {
+	ctx, cancel := context.WithTimeout(context.Background(), publishLimit)
+	defer cancel()
+	m.Header[headerMsgID] = []string{NewID()}
+	err := q.persist(ctx, func(ctx context.Context) error {
+		_, err := q.js.PublishMsg(ctx, m)
+		return err
+	})
+	if err != nil {
+		q.logOf(e).Error("log outcome", "error", err)
 	}
 }
 

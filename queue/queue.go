@@ -65,6 +65,7 @@ type Queue struct {
 	begun   map[string]uint64 // the last message of the streams of events, when the server of this process began
 	ready   atomic.Bool       // the connection may do what its role does
 	joined  atomic.Int64      // when the connection was made, unix nanoseconds; 0 while there is none
+	member  atomic.Bool       // a server that it was connected to is one of several
 	link    atomic.Pointer[link]
 	batcher batcher
 
@@ -76,7 +77,8 @@ type Queue struct {
 	arrived  func(function string)                      // see Arrivals; nil when nobody wants to know
 	paused   atomic.Pointer[func(function string) bool] // see PausedBy; nil when nobody knows
 	beats    beats
-	tracer   trace.Tracer // nil: nothing is traced
+	logging  sync.WaitGroup // lines of the log that are on their way, in a cluster
+	tracer   trace.Tracer   // nil: nothing is traced
 }
 
 // Durability is when the queue confirms an event.
@@ -338,7 +340,7 @@ func connect(o DialOptions, opts ...nats.Option) (*Queue, error) {
 		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
 		nats.IgnoreAuthErrorAbort(), nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2),
 		nats.ConnectHandler(func(nc *nats.Conn) {
-			q.joined.Store(time.Now().UnixNano())
+			q.noteJoin(nc)
 			if inbox == workerInbox {
 				log.Info("connected to the queue", "server", nc.ConnectedUrlRedacted())
 			}
@@ -351,7 +353,7 @@ func connect(o DialOptions, opts ...nats.Option) (*Queue, error) {
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			q.joined.Store(time.Now().UnixNano())
+			q.noteJoin(nc)
 			log.Info("queue connection is back", "server", nc.ConnectedUrlRedacted())
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
@@ -404,6 +406,13 @@ func (q *Queue) joinedBefore(m *nats.MsgMetadata) bool {
 	return joined != 0 && time.Unix(0, joined).Add(clockSkew).Before(m.Timestamp)
 }
 
+func (q *Queue) noteJoin(nc *nats.Conn) {
+	q.joined.Store(time.Now().UnixNano())
+	if nc.ConnectedClusterName() != "" {
+		q.member.Store(true)
+	}
+}
+
 // Connected reports whether the server is reached now.
 func (q *Queue) Connected() bool { return q.nc.IsConnected() }
 
@@ -433,6 +442,7 @@ func (q *Queue) Close() error {
 	if q.service != nil {
 		err = q.service.Stop()
 	}
+	q.logging.Wait()
 	if q.index != nil {
 		q.index.close()
 	}
