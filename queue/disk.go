@@ -162,8 +162,11 @@ const overhead = 1 << 10
 // admit returns ErrFull when so many bytes would be stored in the reserve of the disk. Otherwise done has to be called
 // once they are stored.
 func (q *Queue) admit(size int64) (done func(), err error) {
-	if q.house == nil || q.house.disk == nil {
+	if q.house == nil {
 		return func() {}, nil
+	}
+	if q.house.disk == nil {
+		return func() {}, q.house.admits()
 	}
 	d := q.house.disk
 	if d.others != nil {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -39,6 +40,7 @@ type housekeeper struct {
 	started time.Time
 	disk    *disk // nil when the server is somebody else's
 	history history
+	crowded atomic.Bool          // so much waits for another attempt that nothing new is accepted
 	absent  map[string]time.Time // function -> since when it is known to have no worker
 	failed  chan error           // holds one
 	stop    context.CancelFunc
@@ -71,6 +73,8 @@ func (q *Queue) keepHouse(ctx context.Context, o Options, store int64) error {
 	h.stop = stop
 	if h.disk != nil {
 		h.wg.Go(func() { every(running, watchEvery, h.watch) })
+	} else if q.outside.retries > 0 {
+		h.wg.Go(func() { every(running, watchEvery, h.watchRetries) })
 	}
 	h.wg.Go(func() { every(running, trimEvery, h.leading(h.trim)) })
 	h.wg.Go(func() { every(running, expireEvery, h.leading(h.expire)) })

@@ -43,6 +43,7 @@ type outside struct {
 	url      string
 	lock     *os.File // on the data folder
 	replicas int      // of each stream
+	retries  uint64   // bytes of FUNKER_RETRY above which nothing new is accepted; 0: the stream has no limit
 }
 
 // Check refuses options that cannot work.
@@ -87,6 +88,9 @@ func dialOutside(o Options) (*Queue, error) {
 	if errors.Is(err, ErrKey) {
 		return nil, fmt.Errorf("%w: the user may not subscribe to %s.>: give it the permissions of a gateway, see docs/nats.md", ErrOutside, dispatchInbox)
 	}
+	if errors.Is(err, nats.ErrNoServers) {
+		return nil, fmt.Errorf("%w: %w: is the server running, and the address right?", ErrOutside, err)
+	}
 	return q, err
 }
 
@@ -109,23 +113,25 @@ func (q *Queue) startOutside(ctx context.Context, o Options) error {
 	return q.work(ctx, o, q.outside.quota(info).mostOr(2*o.MaxEvents))
 }
 
-// createOutside makes the streams, with three replicas where that is possible and nothing else was said.
-func (q *Queue) createOutside(ctx context.Context, o *Options, info *jetstream.AccountInfo) error {
-	replicas, most := o.Outside.Replicas, o.MaxEvents
-	for _, n := range []int{3, 1} {
-		q.outside.replicas = cmp.Or(replicas, n)
-		var err error
-		if o.MaxEvents, err = q.outside.quota(info).maxEvents(most); err != nil {
+// createOutside makes the streams, and sets how much room events have.
+func (q *Queue) createOutside(ctx context.Context, o *Options, info *jetstream.AccountInfo) (err error) {
+	most, choices := o.MaxEvents, q.replicaChoices(o.Outside)
+	for i, n := range choices {
+		q.outside.replicas = n
+		r := q.outside.quota(info)
+		if o.MaxEvents, err = r.maxEvents(most); err != nil {
 			return err
 		}
-		err = q.createStreams(ctx, o.Outside.streams(*o, q.outside.replicas, info))
-		if replicas == 0 && n == 3 && apiCode(err) == codeStandalone {
-			continue
+		if r.each {
+			q.outside.retries = uint64(o.MaxEvents) //nolint:gosec // a size of a disk
 		}
-		if err != nil {
-			return fmt.Errorf("%w: %s: %w%s", ErrOutside, q.URL(), err, advice(err))
+		err = q.createStreams(ctx, o.Outside.streams(*o, n, r.each))
+		if apiCode(err) != codeStandalone || i == len(choices)-1 {
+			break
 		}
-		break
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w%s", ErrOutside, q.URL(), err, advice(err))
 	}
 	if q.outside.replicas == 1 {
 		q.log.Warn("events are kept by one NATS server: a 2xx is as durable as its sync_interval makes it, by default two minutes", "replicas", 1)
@@ -133,8 +139,19 @@ func (q *Queue) createOutside(ctx context.Context, o *Options, info *jetstream.A
 	return nil
 }
 
-// streams returns the streams as an outside server keeps them.
-func (o *Outside) streams(of Options, replicas int, info *jetstream.AccountInfo) []jetstream.StreamConfig {
+// replicaChoices returns how many servers may keep a stream, the best first. What is in a domain is seen when it is tried.
+func (q *Queue) replicaChoices(o *Outside) []int {
+	switch {
+	case o.Replicas > 0:
+		return []int{o.Replicas}
+	case o.Domain == "" && q.nc.ConnectedClusterName() == "":
+		return []int{1}
+	}
+	return []int{3, 1}
+}
+
+// streams returns the streams as an outside server keeps them, each with a limit where the account wants one.
+func (o *Outside) streams(of Options, replicas int, each bool) []jetstream.StreamConfig {
 	all := streamConfigs(of)
 	for i := range all {
 		cfg := &all[i]
@@ -142,13 +159,29 @@ func (o *Outside) streams(of Options, replicas int, info *jetstream.AccountInfo)
 		if len(o.PlacementTags) > 0 || o.PlacementCluster != "" {
 			cfg.Placement = &jetstream.Placement{Cluster: o.PlacementCluster, Tags: o.PlacementTags}
 		}
-		if limitsOf(info, replicas).MaxBytesRequired && cfg.MaxBytes == 0 {
-			// What was accepted is never dropped to make room: what does not fit stays where it is.
-			cfg.MaxBytes, cfg.Discard = of.MaxEvents/4, jetstream.DiscardNew
+		if each && cfg.MaxBytes == 0 {
+			limitStream(cfg, of.MaxEvents)
 		}
 	}
 	return all
 }
+
+// limitStream bounds a stream that has no limit, for an account that wants one for each. What was accepted is never dropped to make
+// room: a dead letter that does not fit stays where it is; retries, whose stream must drop the oldest, fit because nothing new
+// is accepted once they take as much as events may. What waits then may become as much again, and somewhat larger.
+func limitStream(cfg *jetstream.StreamConfig, maxEvents int64) {
+	switch cfg.Name {
+	case streamRetry:
+		cfg.MaxBytes = 3 * maxEvents
+	case streamDead:
+		cfg.MaxBytes, cfg.Discard = maxEvents/2, jetstream.DiscardNew
+	default:
+		cfg.MaxBytes = advisoryMaxBytes
+	}
+}
+
+// advisoryMaxBytes is room for some fifty thousand advisories, which are read at once.
+const advisoryMaxBytes = 16 << 20
 
 // outsideFile marks the data folder of a gateway with a server of somebody else's. It says where that is.
 const outsideFile = "nats"

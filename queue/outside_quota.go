@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -13,6 +14,7 @@ type quota struct {
 	used int64
 	most int64 // -1: there is no limit
 	one  int64 // of one stream; 0: there is no limit
+	each bool  // each stream must have a limit
 }
 
 // tierOf returns the part of the account that counts streams with so many replicas, and how often it counts them.
@@ -23,14 +25,9 @@ func tierOf(info *jetstream.AccountInfo, replicas int) (jetstream.Tier, int64) {
 	return info.Tier, int64(max(1, replicas))
 }
 
-func limitsOf(info *jetstream.AccountInfo, replicas int) jetstream.AccountLimits {
-	t, _ := tierOf(info, replicas)
-	return t.Limits
-}
-
 func (o *outside) quota(info *jetstream.AccountInfo) quota {
 	t, times := tierOf(info, o.replicas)
-	r := quota{used: int64(t.Store) / times, most: t.Limits.MaxStore, one: max(0, t.Limits.StoreMaxStreamBytes)} //nolint:gosec // a size of disks
+	r := quota{used: int64(t.Store) / times, most: t.Limits.MaxStore, one: max(0, t.Limits.StoreMaxStreamBytes), each: t.Limits.MaxBytesRequired} //nolint:gosec // a size of disks
 	if r.most > 0 {
 		r.most /= times
 	}
@@ -45,25 +42,37 @@ func (r quota) mostOr(n int64) int64 {
 }
 
 // fixedRoom is what streams take that do not depend on the room for events, and the least of large bodies.
-const fixedRoom = configMaxBytes + 2*MaxBody
+const fixedRoom = configMaxBytes + 2*MaxBody + advisoryMaxBytes
 
-// maxEvents returns how much events may take: what is wanted, or what leaves room for the other streams, which take as much
-// again, at most eventsMost.
+// share is what of it events may take: the other streams need the rest.
+func (r quota) share() int64 {
+	if r.each {
+		return (r.most - fixedRoom) / 60 * 10 // see limitStream
+	}
+	return (r.most - fixedRoom) / 22 * 10
+}
+
+// maxEvents returns how much events may take: what is wanted, or what leaves room for the other streams, at most eventsMost.
 func (r quota) maxEvents(wanted int64) (int64, error) {
-	most := int64(eventsMost)
+	most := int64(math.MaxInt64)
 	if r.most >= 0 {
-		most = min(most, (r.most-fixedRoom)/11*5)
+		most = r.share()
 	}
 	if r.one > 0 {
 		most = min(most, r.one)
+		if r.each {
+			most = min(most, r.one/3)
+		}
 	}
 	switch {
+	case r.one > 0 && r.one < 2*MaxBody:
+		return 0, fmt.Errorf("%w: a stream of the account may take %s, and %s is needed: raise the limit", ErrOutside, formatSize(r.one), formatSize(2*MaxBody))
 	case most < MinEvents:
-		return 0, fmt.Errorf("%w: the account may store %s, and %s is needed: raise the limit (disk storage of JetStream)",
-			ErrOutside, formatSize(r.most), formatSize(fixedRoom+MinEvents/5*11+11))
+		return 0, fmt.Errorf("%w: the account may store %s in each replica, and %s is needed: raise the limit (disk storage of JetStream)",
+			ErrOutside, formatSize(r.most), formatSize(fixedRoom+6*MinEvents))
 	case wanted == 0:
-		return most, nil
-	case r.most >= 0 && wanted > (r.most-fixedRoom)/11*5 || r.one > 0 && wanted > r.one:
+		return min(most, eventsMost), nil
+	case wanted > most:
 		return 0, fmt.Errorf("--max-events %s does not fit the limits of the account: choose %s or less, or raise them", formatSize(wanted), formatSize(most))
 	}
 	return wanted, nil
@@ -71,7 +80,8 @@ func (r quota) maxEvents(wanted int64) (int64, error) {
 
 // checkLimits looks at what an account may have besides bytes.
 func checkLimits(info *jetstream.AccountInfo, replicas int) (err error) {
-	l, ours := limitsOf(info, max(1, replicas)), len(streamConfigs(Options{}))
+	t, _ := tierOf(info, replicas)
+	l, ours := t.Limits, len(streamConfigs(Options{}))
 	if l.MaxStreams > 0 && l.MaxStreams < ours {
 		err = errors.Join(err, fmt.Errorf("the account may have %d streams, and %d are needed", l.MaxStreams, ours))
 	}
@@ -134,4 +144,23 @@ func (q *Queue) fitsOutside(ctx context.Context, size int) error {
 		err = errStoreFull
 	}
 	return err
+}
+
+// watchRetries notes whether FUNKER_RETRY, where it has a limit, takes what may still come of all that was accepted.
+func (h *housekeeper) watchRetries(ctx context.Context) {
+	state, err := h.q.state(ctx, streamRetry)
+	if err != nil {
+		return // and nothing can be accepted
+	}
+	if crowded := state.Bytes > h.q.outside.retries; h.crowded.Swap(crowded) != crowded {
+		h.q.log.Warn("retries that wait fill their stream: events are accepted while there is room", "accepted", !crowded, "size", formatSize(int64(state.Bytes))) //nolint:gosec // a size of a disk
+	}
+}
+
+// admits returns ErrFull while nothing new is accepted.
+func (h *housekeeper) admits() error {
+	if h.crowded.Load() {
+		return fmt.Errorf("%w: so much waits for another attempt that the room for it, which the account limits, is needed for what was accepted before", ErrFull)
+	}
+	return nil
 }

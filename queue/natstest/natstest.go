@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,14 +86,14 @@ func FreePort(t testing.TB) int {
 func StartCluster(t testing.TB, config string) []*Server {
 	t.Helper()
 	var ports [3]int
-	routes := ""
+	var routes []string
 	for i := range ports {
 		ports[i] = FreePort(t)
-		routes += fmt.Sprintf(" nats-route://127.0.0.1:%d", ports[i])
+		routes = append(routes, fmt.Sprintf("\"nats-route://127.0.0.1:%d\"", ports[i]))
 	}
 	var all []*Server
 	for i, port := range ports {
-		all = append(all, Start(t, fmt.Sprintf("%s\nserver_name: n%d\ncluster {name: theirs, listen: \"127.0.0.1:%d\", routes: [%s]}\n", config, i, port, routes)))
+		all = append(all, Start(t, fmt.Sprintf("%s\nserver_name: n%d\ncluster {name: theirs, listen: \"127.0.0.1:%d\", routes: [%s]}\n", config, i, port, strings.Join(routes, ", "))))
 	}
 	for deadline := time.Now().Add(time.Minute); !led(all); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -26,7 +26,7 @@ func NewOperator(t testing.TB) *Operator {
 	o := &Operator{t: t, key: must(nkeys.CreateOperator())}
 	c := jwt.NewOperatorClaims(public(o.key))
 	c.Name = "operator"
-	o.system = o.Account("SYS", func(*jwt.AccountClaims) {}).id
+	o.system = o.Account("SYS", Plain).id
 	c.SystemAccount = o.system
 	o.token = must(c.Encode(o.key))
 	return o
@@ -39,7 +39,15 @@ type Account struct {
 	id  string
 }
 
-// Account makes one, with limits and the like.
+// Rented gives an account the limits that a service may sell, with one for each stream.
+func Rented(c *jwt.AccountClaims) {
+	c.Limits.JetStreamLimits = jwt.JetStreamLimits{DiskStorage: 2 << 30, Streams: 10, Consumer: 20, MaxAckPending: 1000, MaxBytesRequired: true}
+}
+
+// Plain leaves an account without JetStream.
+func Plain(*jwt.AccountClaims) {}
+
+// Account makes one, with limits as set gives it.
 func (o *Operator) Account(name string, set func(*jwt.AccountClaims)) *Account {
 	o.t.Helper()
 	a := &Account{o: o, key: must(nkeys.CreateAccount())}
@@ -52,12 +60,11 @@ func (o *Operator) Account(name string, set func(*jwt.AccountClaims)) *Account {
 }
 
 // User makes one and returns the file with its credentials.
-func (a *Account) User(name string, set func(*jwt.UserClaims)) string {
+func (a *Account) User(name string) string {
 	a.o.t.Helper()
 	key := must(nkeys.CreateUser())
 	c := jwt.NewUserClaims(public(key))
 	c.Name = name
-	set(c)
 	creds := must(jwt.FormatUserConfig(must(c.Encode(a.key)), must(key.Seed())))
 	file := filepath.Join(a.o.t.TempDir(), name+".creds")
 	if err := os.WriteFile(file, creds, 0o600); err != nil {
