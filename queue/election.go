@@ -22,8 +22,8 @@ var maxElectionTimeout time.Duration
 var hbInterval time.Duration
 
 var (
-	patience   time.Duration // of this process
-	patienceMu sync.Mutex    // guards patience
+	leaderPatience time.Duration // of this process
+	patienceMu     sync.Mutex    // guards leaderPatience
 )
 
 // beImpatient has all servers of this process wait for a leader for 3/4 to 7/4 of d, with a sign of life five times in d: the
@@ -33,13 +33,13 @@ func beImpatient(d time.Duration) error {
 	patienceMu.Lock()
 	defer patienceMu.Unlock()
 	switch {
-	case patience == d:
+	case leaderPatience == d:
 		return nil
-	case patience != 0:
+	case leaderPatience != 0:
 		return errors.New("one process waits for all leaders alike")
 	case minElectionTimeout == 0 || maxElectionTimeout == 0 || hbInterval == 0:
 		return errors.New("the NATS server of this program has no election timeouts where they are looked for")
 	}
-	patience, minElectionTimeout, maxElectionTimeout, hbInterval = d, d*3/4, d*7/4, d/5
+	leaderPatience, minElectionTimeout, maxElectionTimeout, hbInterval = d, d*3/4, d*7/4, d/5
 	return nil
 }
