@@ -215,14 +215,19 @@ func refusal(code, function string) error {
 // refuse records a call that nobody takes, on the subject that no consumer reads: it can be replayed but never runs by
 // itself.
 func (q *Queue) refuse(e *Event, subject, code string) error {
-	if err := q.nc.PublishMsg(encode(e, calledSubject(subject))); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
 	why, outcome := refusal(code, e.Function), OutcomeNoWorker
 	if code == CodeNoTask || code == CodePaused {
 		outcome = OutcomeNotStarted
 	}
-	q.logOutcome(line{event: e, result: Result{Code: code, Message: why.Error()}, outcome: outcome})
+	record, l := encode(e, calledSubject(subject)), line{event: e, result: Result{Code: code, Message: why.Error()}, outcome: outcome}
+	if q.clustered() {
+		q.logging.Go(func() { q.storePatiently(e, record, l.message()) })
+		return why
+	}
+	if err := q.nc.PublishMsg(record); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	q.logOutcome(l)
 	return why
 }
 

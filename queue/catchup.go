@@ -13,6 +13,7 @@ const (
 	readerIdle  = 10 * time.Minute // after which the server forgets the consumer of a reader
 	readerTries = 3                // consumers made in vain
 
+	earlyLimit     = 30 * time.Second   // until a message is taken although one that it follows from is not there
 	readerPatience = 20                 // looks at a consumer that does not have what is stored, until there is another one
 	readerWaits    = 3 * readerPatience // in all
 	catchUpLimit   = time.Minute        // until the next message, of a server that is busy recovering
@@ -39,7 +40,7 @@ func (x *index) catchUp(ctx context.Context) error {
 	x.mu.Lock()
 	x.trim(x.noted[0])
 	x.mu.Unlock()
-	x.noted = [2]ends{x.noted[1], now}
+	x.noted, x.early = [2]ends{x.noted[1], now}, time.Time{}
 	x.built.Store(true)
 	return x.prune(ctx, now[shelfEvents])
 }
@@ -144,7 +145,7 @@ func (x *index) pull(ctx context.Context, r *reader, batch int) (got int, known 
 	ctx, cancel := context.WithCancelCause(ctx)
 	silence := time.AfterFunc(x.limit(), func() { cancel(context.DeadlineExceeded) })
 	defer func() { silence.Stop(); cancel(nil) }()
-	now, whole := time.Now().UnixMilli(), true
+	now, whole, early := time.Now().UnixMilli(), true, false
 	got, known, err = x.tap.pull(ctx, r.shelf.String(), r.consumer, batch, func(m *tapMessage) {
 		silence.Reset(x.limit())
 		x.mu.Lock()
@@ -153,14 +154,38 @@ func (x *index) pull(ctx context.Context, r *reader, batch int) (got int, known 
 			return
 		}
 		e := x.ledger.readEntry(newRef(r.shelf, m.seq), m.stored, m.subject, m.header)
+		if early = x.isEarly(&e); early {
+			whole = false
+			return
+		}
 		x.ledger.note(&e, now)
 		r.next, r.order = m.seq+1, m.order
 		x.read.Add(1)
 	})
+	if err == nil && early {
+		err = fmt.Errorf("read %s: what it follows from is not there yet", r.shelf)
+	}
 	if !whole { // the consumer is at another server, and a message was lost on its way
 		r.consumer = ""
 	}
 	return got, known, err
+}
+
+// isEarly reports whether a message of a cluster was read before one that it follows from: a server that was the leader of that
+// stream, and did not know yet that there is another one, has said too low an end. It has its limit, should that one be lost.
+func (x *index) isEarly(e *entry) bool {
+	if !x.clustered {
+		return false
+	}
+	for _, r := range [...]ref{e.root, e.record, e.replaces} {
+		if s := r.shelf(); s > 0 && s < e.ref.shelf() && r.seq() >= x.readers[s].next {
+			if x.early.IsZero() {
+				x.early = time.Now()
+			}
+			return time.Since(x.early) < earlyLimit
+		}
+	}
+	return false
 }
 
 // skip passes over messages that are gone, when a pull found none. A message that is there may not be there for the consumer

@@ -33,6 +33,7 @@ type index struct {
 	tap     puller
 	noted   [2]ends   // the last two times
 	started positions // when the index was begun
+	early   time.Time // since when a message waits for one that it follows from; zero when none does
 	kept    int       // how many values the ledger kept after the last sweep
 	holes   uint64    // in FUNKER_EVENTS, when it was last pruned
 

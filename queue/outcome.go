@@ -90,7 +90,7 @@ type line struct {
 func (q *Queue) logOutcome(l line) {
 	m := l.message()
 	if q.clustered() {
-		q.logging.Go(func() { q.logPatiently(l.event, m) })
+		q.logging.Go(func() { q.storePatiently(l.event, m) })
 		return
 	}
 	if err := q.nc.PublishMsg(m); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
@@ -98,17 +98,20 @@ func (q *Queue) logOutcome(l line) {
 	}
 }
 
-// logPatiently sends a line of the log until it is stored: for a moment the log may have no leader.
-func (q *Queue) logPatiently(e *Event, m *nats.Msg) {
+// storePatiently stores records of the past, one after the other, for as long as there may be no leader.
+func (q *Queue) storePatiently(e *Event, messages ...*nats.Msg) {
 	ctx, cancel := context.WithTimeout(context.Background(), publishLimit)
 	defer cancel()
-	m.Header[headerMsgID] = []string{NewID()}
-	err := q.persist(ctx, func(ctx context.Context) error {
-		_, err := q.js.PublishMsg(ctx, m)
-		return err
-	})
-	if err != nil {
-		q.logOf(e).Error("log outcome", "error", err)
+	for _, m := range messages {
+		m.Header[headerMsgID] = []string{NewID()}
+		err := q.persist(ctx, func(ctx context.Context) error {
+			_, err := q.js.PublishMsg(ctx, m)
+			return err
+		})
+		if err != nil {
+			q.logOf(e).Error("record of the past not stored", "subject", m.Subject, "error", err)
+			return
+		}
 	}
 }
 
