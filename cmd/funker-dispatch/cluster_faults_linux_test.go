@@ -35,6 +35,7 @@ type kind struct {
 	name     string
 	from, to time.Duration // how long it lasts
 	strike   func(*scenario, *fault)
+	second   bool // it may strike beside another one: it stops no process, and needs no worker
 }
 
 const (
@@ -47,30 +48,33 @@ const (
 
 // kinds are what seeds choose from. The first fault of a seed is the one of its number.
 var kinds = []kind{
-	{"a gateway is killed", brief, long, func(s *scenario, f *fault) { s.kill(f, s.victim()) }},
-	{"the gateway that looks after the streams is killed", brief, long, func(s *scenario, f *fault) { s.kill(f, s.newest(logHolder)) }},
-	{"the gateway that leads the events is killed", brief, long, func(s *scenario, f *fault) { s.kill(f, s.newest(logLeader)) }},
-	{"all gateways are killed", brief, some, (*scenario).killAll},
-	{"a worker is killed", brief, long, (*scenario).killWorker},
-	{"a gateway stands still for a moment", brief, some, func(s *scenario, f *fault) { s.freeze(f, s.victim()) }},
-	{"a gateway stands still for long", lasting, lasting + some, func(s *scenario, f *fault) { s.freeze(f, s.victim()) }},
-	{"the gateway that looks after the streams stands still for long", lasting, lasting + some, func(s *scenario, f *fault) { s.freeze(f, s.newest(logHolder)) }},
-	{"the gateway that leads the events stands still", some, long, func(s *scenario, f *fault) { s.freeze(f, s.newest(logLeader)) }},
-	{"a worker stands still for long", shortAckWait + brief, long, (*scenario).freezeWorker},
-	{"a gateway is cut off", some, lasting, func(s *scenario, f *fault) { s.cut(f, s.victim(), 1, incoming, outgoing) }},
-	{"the gateway that leads the events is cut off", some, lasting, func(s *scenario, f *fault) { s.cut(f, s.newest(logLeader), 1, incoming, outgoing) }},
-	{"a gateway is cut off from the other gateways", some, lasting, (*scenario).cutPeers},
-	{"a gateway hears nothing", some, lasting, func(s *scenario, f *fault) { s.cut(f, s.victim(), 1, incoming) }},
-	{"a gateway is not heard", some, lasting, func(s *scenario, f *fault) { s.cut(f, s.victim(), 1, outgoing) }},
-	{"a gateway does not hear another one", some, lasting, (*scenario).cutOneWay},
-	{"two gateways do not reach each other", some, lasting, (*scenario).cutPair},
-	{"no gateway reaches another one", some, long, (*scenario).cutAll},
-	{"a gateway loses packets", some, lasting, func(s *scenario, f *fault) { s.cut(f, s.victim(), 0.3, incoming, outgoing) }},
-	{"a gateway is slow to speak", some, lasting, (*scenario).slow},
-	{"a worker is cut off", some, lasting, (*scenario).cutWorker},
-	{"a disk is full", some, long, (*scenario).fillDisk},
-	{"the gateways are restarted one after the other", brief, brief, (*scenario).roll},
+	{"a gateway is killed", brief, long, func(s *scenario, f *fault) { s.kill(f, s.victim()) }, false},
+	{"the gateway that looks after the streams is killed", brief, long, func(s *scenario, f *fault) { s.kill(f, s.newest(logHolder)) }, false},
+	{"the gateway that leads the events is killed", brief, long, func(s *scenario, f *fault) { s.kill(f, s.newest(logLeader)) }, false},
+	{"all gateways are killed", brief, some, (*scenario).killAll, false},
+	{"a worker is killed", brief, long, (*scenario).killWorker, false},
+	{"a gateway stands still for a moment", brief, some, func(s *scenario, f *fault) { s.freeze(f, s.victim()) }, false},
+	{"a gateway stands still for long", lasting, lasting + some, func(s *scenario, f *fault) { s.freeze(f, s.victim()) }, false},
+	{"the gateway that looks after the streams stands still for long", lasting, lasting + some, func(s *scenario, f *fault) { s.freeze(f, s.newest(logHolder)) }, false},
+	{"the gateway that leads the events stands still", some, long, func(s *scenario, f *fault) { s.freeze(f, s.newest(logLeader)) }, false},
+	{"a worker stands still for long", shortAckWait + brief, long, (*scenario).freezeWorker, false},
+	{"a gateway is cut off", some, lasting, func(s *scenario, f *fault) { s.cut(f, s.victim(), 1, incoming, outgoing) }, true},
+	{"the gateway that leads the events is cut off", some, lasting, func(s *scenario, f *fault) { s.cut(f, s.newest(logLeader), 1, incoming, outgoing) }, true},
+	{"a gateway is cut off from the other gateways", some, lasting, (*scenario).cutPeers, true},
+	{"a gateway hears nothing", some, lasting, func(s *scenario, f *fault) { s.cut(f, s.victim(), 1, incoming) }, true},
+	{"a gateway is not heard", some, lasting, func(s *scenario, f *fault) { s.cut(f, s.victim(), 1, outgoing) }, true},
+	{"a gateway does not hear another one", some, lasting, (*scenario).cutOneWay, true},
+	{"two gateways do not reach each other", some, lasting, (*scenario).cutPair, true},
+	{"no gateway reaches another one", some, long, (*scenario).cutAll, false},
+	{"a gateway loses packets", some, lasting, func(s *scenario, f *fault) { s.cut(f, s.victim(), 0.3, incoming, outgoing) }, true},
+	{"a gateway is slow to speak", some, lasting, (*scenario).slow, true},
+	{"a worker is cut off", some, lasting, (*scenario).cutWorker, false},
+	{"a disk is full", some, long, (*scenario).fillDisk, false},
+	{rolling, brief, brief, (*scenario).roll, false},
 }
+
+// rolling is a kind beside which nothing else may strike: it waits for each gateway.
+const rolling = "the gateways are restarted one after the other"
 
 // What a gateway logs when it gets the lease, and when its server leads the stream of events.
 const (
@@ -241,13 +245,22 @@ func (s *scenario) disturbed(gateway string, from, to time.Time) bool {
 func newScenario(t *testing.T, seed uint64) *scenario {
 	t.Helper()
 	s := &scenario{random: rand.New(rand.NewPCG(seed, 0))}
-	s.faults = []*fault{s.fault(kinds[int(seed)%len(kinds)])}
+	n := uint64(len(kinds))
+	s.faults = []*fault{s.fault(kinds[seed%n])}
+	if seed/n%2 == 1 && kinds[seed%n].name != rolling {
+		s.faults = append(s.faults, s.fault(secondKinds()[s.random.IntN(len(secondKinds()))]))
+	}
 	workers := []int{2, 2, 0}[s.random.IntN(3)]
 	if strings.Contains(s.faults[0].name, "worker") {
 		workers = 2
 	}
 	s.trio = newTrio(t, workers)
 	return s
+}
+
+// secondKinds are the kinds that may strike beside another one.
+func secondKinds() []kind {
+	return slices.DeleteFunc(slices.Clone(kinds), func(k kind) bool { return !k.second })
 }
 
 func (s *scenario) fault(k kind) *fault {
@@ -258,19 +271,31 @@ func (s *scenario) between(low, high time.Duration) time.Duration {
 	return low + time.Duration(s.random.Int64N(int64(high-low)+1))
 }
 
+// strike has the faults of a scenario come one soon after the other, and go likewise.
+func (s *scenario) strike() {
+	var longest time.Duration
+	for i, f := range s.faults {
+		if i > 0 {
+			s.pass(s.between(0, time.Second))
+		}
+		f.begin = time.Now()
+		f.strike(s, f)
+		longest = max(longest, f.length)
+	}
+	s.pass(longest)
+	for _, f := range s.faults {
+		f.heal()
+		f.end = time.Now()
+	}
+}
+
 // run lets the faults strike while clients send, and checks what became of it.
 func (s *scenario) run(seed uint64) result {
 	s.t.Helper()
 	x := newClients(s.trio)
 	stop := x.load(seed)
 	s.pass(s.between(time.Second, 2*time.Second))
-	for _, f := range s.faults {
-		f.begin = time.Now()
-		f.strike(s, f)
-		s.pass(f.length)
-		f.heal()
-		f.end = time.Now()
-	}
+	s.strike()
 	healed := time.Now()
 	s.await("all gateways accept events", func() bool { return x.allAcceptedSince(healed) })
 	recovered := time.Since(healed)
@@ -289,11 +314,9 @@ func (s *scenario) run(seed uint64) result {
 	return sum
 }
 
-func TestCluster_WhateverGoesWrongNothingAcceptedIsLost(t *testing.T) {
-	first, count := number(t, "FUNKER_FAULT_SEED", 0), uint64(1)
-	if os.Getenv("FUNKER_FAULT_SEED") == "" {
-		first, count = 1, number(t, "FUNKER_FAULT_SEEDS", 4)
-	}
+// FUNKER_FAULT_SEEDS says how many seeds, from FUNKER_FAULT_SEED on; `make soak` runs many.
+func TestFaults_WhateverGoesWrongNothingAcceptedIsLost(t *testing.T) {
+	first, count := number(t, "FUNKER_FAULT_SEED", 1), number(t, "FUNKER_FAULT_SEEDS", 1)
 	var all result
 	t.Run("seeds", func(t *testing.T) {
 		sums := make(chan result, count)

@@ -77,7 +77,7 @@ func newTrio(t *testing.T, workers int) *trio {
 		}
 		g.process = newProcess(t, name, "msg=ready", "serve", "--functions", "--log-level", "debug", "--data", g.data, "--manifest", c.manifest(dir, g.machine),
 			"--listen", fmt.Sprintf("%s:%d", g.machine.address, trioPublic), "--admin", trioAdmin, "--nats-listen", fmt.Sprintf("%s:%d", g.machine.address, trioNATS),
-			"--cluster-name", name, "--cluster-peers", strings.Join(peers, ","), "--cluster-key", key, "--cluster-patience", "250ms", "--ack-wait", shortAckWait.String(), "--max-events", "32MiB")
+			"--cluster-name", name, "--cluster-peers", strings.Join(peers, ","), "--cluster-key", key, "--ack-wait", shortAckWait.String(), "--max-events", "32MiB")
 		if workers > 0 {
 			g.args = append(g.args, "--no-worker")
 		}

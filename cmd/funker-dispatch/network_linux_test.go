@@ -144,7 +144,7 @@ func (m *machine) lose(way string, other *machine, share float64) {
 // at all. (A delay alone would be the work of netem, which not every kernel has.)
 func (m *machine) slow(bits int) {
 	m.t.Helper()
-	m.must("tc", "qdisc", "add", "dev", "net0", "root", "tbf", "rate", fmt.Sprint(bits), "burst", "16kb", "latency", "500ms")
+	m.must("tc", "qdisc", "replace", "dev", "net0", "root", "tbf", "rate", fmt.Sprint(bits), "burst", "16kb", "latency", "500ms")
 }
 
 // heal puts the network of the machine in order. Most of the time some of it is in order already.
