@@ -26,7 +26,7 @@ var ErrLocked = errors.New("data folder is in use")
 var ErrAddressInUse = errors.New("NATS address is in use")
 
 const (
-	readyLimit = 5 * time.Minute // recovery of a large store counts
+	readyLimit = 10 * time.Second // until it listens, once the store is recovered
 	storeMax   = 1 << 62         // the server's own limit, which it cannot change while it runs: see disk.limit
 )
 
@@ -50,11 +50,11 @@ func startServer(ctx context.Context, o Options) (*embedded, nkeys.KeyPair, erro
 	if err != nil {
 		return nil, nil, errors.Join(err, lock.Close())
 	}
-	s.Start()
+	s.Start() // returns when the store is recovered, or cannot be opened: then the log says why, and the server is not ready
 	if !s.ReadyForConnections(readyLimit) || !s.JetStreamEnabled() {
 		s.Shutdown()
 		s.WaitForShutdown()
-		return nil, nil, errors.Join(fmt.Errorf("NATS server is not ready after %s: see the log", readyLimit), lock.Close())
+		return nil, nil, errors.Join(errors.New("the store cannot be opened: the line of the NATS server in the log says why"), lock.Close())
 	}
 	return &embedded{s, lock}, own, nil
 }
