@@ -55,9 +55,9 @@ func (s StreamCopies) Current() (n int) {
 }
 
 const (
-	askGateways  = 2 * time.Second // for what is asked of gateways and streams, side by side
+	askGateways  = 4 * time.Second // for what is asked of gateways and streams, side by side
 	copyOnItsWay = 256             // changes behind which a copy is current: under load each is on its way to some
-	copySilent   = 3 * time.Second // since a gateway said anything of its copy
+	copySilent   = 5 * time.Second // since a gateway said anything of its copy
 )
 
 // Together reports whether this gateway reaches most gateways of its cluster, itself among them: without them it can store
@@ -85,7 +85,7 @@ func (q *Queue) reached() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// ClusterState looks at the cluster. What does not answer within two seconds is what is wrong with it, and no error.
+// ClusterState looks at the cluster. What does not answer within four seconds is what is wrong with it, and no error.
 func (q *Queue) ClusterState(ctx context.Context) (ClusterState, error) {
 	if q.index == nil {
 		return ask[ClusterState](ctx, q, "cluster", nil)

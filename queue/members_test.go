@@ -17,7 +17,7 @@ import (
 // well waits until a gateway finds nothing wrong with the cluster.
 func (f *fleet) well(name string) (s ClusterState) {
 	f.t.Helper()
-	within(f.t, time.Minute, name+" finds nothing wrong", func() bool {
+	within(f.t, 3*time.Minute, name+" finds nothing wrong", func() bool {
 		var err error
 		s, err = f.open[name].ClusterState(f.t.Context())
 		if err != nil {
@@ -62,7 +62,7 @@ func TestClusterState_SaysWhoIsAwayUntilItsCopiesAreCurrentAgain(t *testing.T) {
 		publish(t, a, "Hello")
 	}
 	var s ClusterState
-	within(t, time.Minute, "a says that c is away, and two copies of each stream are current", func() bool {
+	within(t, 3*time.Minute, "a says that c is away, and two copies of each stream are current", func() bool {
 		var err error
 		s, err = a.ClusterState(t.Context())
 		return err == nil && len(s.Problems) == 1 && s.Problems[0] == "the gateway c is not reached from a: its copies fall behind" &&
@@ -82,7 +82,7 @@ func TestClusterState_OfTheLastOneIsThatNothingCanBeStored(t *testing.T) {
 	f.stop("b")
 	f.stop("c")
 	a := f.open["a"]
-	within(t, time.Minute, "a says so", func() bool {
+	within(t, 3*time.Minute, "a says so", func() bool {
 		s, err := a.ClusterState(t.Context())
 		return err == nil && s.Leader == "" && len(s.Problems) > 0 && strings.HasSuffix(s.Problems[0], "no gateway leads, and nothing can be stored")
 	})

@@ -69,10 +69,13 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), scrapeLimit)
-	defer cancel()
 	m.syncs.Collect(ch)
 	m.attempts.Collect(ch)
+	if m.q.inCluster() { // first: while something is lost, the rest may not be answered in time
+		m.cluster(context.Background(), ch)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeLimit)
+	defer cancel()
 	if err := m.functions(ctx, ch); err != nil {
 		ch <- prometheus.NewInvalidMetric(descWaiting, err)
 	}
@@ -81,9 +84,6 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	if err := m.usage(ctx, ch); err != nil {
 		ch <- prometheus.NewInvalidMetric(descStored, err)
-	}
-	if m.q.inCluster() {
-		m.cluster(ctx, ch)
 	}
 }
 

@@ -168,7 +168,10 @@ func (c *cluster) deliver(id string) {
 }
 
 func (c *cluster) took(d time.Duration) {
-	for old := c.slowest.Load(); int64(d) > old && !c.slowest.CompareAndSwap(old, int64(d)); old = c.slowest.Load() {
+	for {
+		if old := c.slowest.Load(); int64(d) <= old || c.slowest.CompareAndSwap(old, int64(d)) {
+			return
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func (c *cluster) awaitWhole(what string) {
 		return code == exitOK
 	})
 	if c.Failed() {
-		c.T.FailNow()
+		c.FailNow()
 	}
 }
 
