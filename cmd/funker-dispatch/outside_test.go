@@ -2,10 +2,8 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -27,11 +25,7 @@ func serveOutside(t *testing.T, name, url string, login []string, args ...string
 	manifest := write(t, dir, "functions.yaml", fmt.Sprintf("functions: {Hello: {addresses: [%q], retry: {attempts: 1}}}\n", hello))
 	g := outsideGateway{data: filepath.Join(dir, name), public: fixedAddress(t), login: login}
 	args = append([]string{"serve", "--nats-url", url, "--data", g.data, "--manifest", manifest, "--functions", "--listen", g.public, "--admin", "127.0.0.1:0"}, args...)
-	ready := "worker ready"
-	if slices.Contains(args, "--no-worker") {
-		ready = "msg=ready"
-	}
-	g.process = newProcess(t, name, ready, append(args, login...)...)
+	g.process = newProcess(t, name, "worker ready", append(args, login...)...)
 	g.start()
 	g.awaitReady()
 	return g
@@ -76,49 +70,62 @@ func TestServe_KeepsEventsAtANATSServerOfItsOwn(t *testing.T) {
 	g.terminate()
 }
 
-// documentedServer returns a configuration of docs/nats.md, the first one or the second.
-func documentedServer(t *testing.T, n int) string {
+// natsConfig returns a configuration of docs/nats.md.
+func natsConfig(t *testing.T, n int) string {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/nats.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	parts := strings.Split(string(text), "```conf\n")
-	if len(parts) <= n {
-		t.Fatalf("docs/nats.md has %d configurations", len(parts)-1)
-	}
-	config, _, _ := strings.Cut(parts[n], "```")
-	return config
+	return blocks(documents(t)["docs/nats.md"], "conf")[n]
 }
 
-func TestServe_TakesCredentialsAndATLSAddressAsDocumented(t *testing.T) {
+// natsCommands returns the command lines in a block of docs/nats.md, with some words replaced by others.
+func natsCommands(t *testing.T, n int, oldnew ...string) (all [][]string) {
+	t.Helper()
+	block := strings.NewReplacer(oldnew...).Replace(blocks(documents(t)["docs/nats.md"], "sh")[n])
+	for line := range strings.Lines(block) {
+		all = append(all, strings.Fields(line)[1:])
+	}
+	return all
+}
+
+// mustWorkAsDocumented runs the commands of a block: serve, worker, and one that asks the gateway.
+func mustWorkAsDocumented(t *testing.T, n int, login []string, oldnew ...string) {
+	t.Helper()
+	dir := t.ArtifactDir()
+	data, public := filepath.Join(dir, "data"), fixedAddress(t)
+	commands := natsCommands(t, n, append(oldnew, "/var/lib/funker", data)...)
+	hello, _ := startFunction(t, "hello")
+	manifest := write(t, dir, "functions.yaml", fmt.Sprintf("functions: {Hello: {addresses: [%q], retry: {attempts: 1}}}\n", hello))
+	g := outsideGateway{data: data, public: public, login: login}
+	g.process = newProcess(t, "gateway", "msg=ready", append(commands[0], "--manifest", manifest, "--functions", "--no-worker", "--listen", public, "--admin", "127.0.0.1:0")...)
+	w := newProcess(t, "worker", "functions of the gateway", commands[1]...)
+	for _, p := range []*process{g.process, w} {
+		p.start()
+		p.awaitReady()
+	}
+	g.mustWork()
+	if got := mustCLI(t, commands[2]...); !strings.Contains(got, "Hello") {
+		t.Errorf("%v: %s", commands[2], got)
+	}
+	w.terminate()
+	g.terminate()
+}
+
+func TestDocs_ANATSServerOfYourOwnTakesCredentialsOverTLS(t *testing.T) {
 	tls, ca := natstest.TLS(t)
+	t.Setenv("FUNKER_NATS_CA", ca)
 	o := natstest.NewOperator(t)
 	a := o.Account("acme", natstest.Rented)
 	gateway, worker := a.User("gateway"), a.User("worker")
 	s := natstest.Start(t, "jetstream {}\n"+tls+o.Config())
 	url := strings.Replace(s.URL(), "nats://", "tls://", 1)
-	g := serveOutside(t, "gateway", url, []string{"--nats-creds", gateway, "--nats-ca", ca}, "--no-worker")
-	w := newProcess(t, "worker", "functions of the gateway", "worker", "--nats-url", url, "--nats-creds", worker, "--nats-ca", ca)
-	w.start()
-	w.awaitReady()
-	g.mustWork()
-	w.terminate()
-	g.terminate()
+	mustWorkAsDocumented(t, 0, []string{"--nats-creds", gateway}, "tls://nats.example.org:4222", url, "gateway.creds", gateway, "worker.creds", worker)
 }
 
-func TestServe_FindsADomainBehindALeafNode(t *testing.T) {
+func TestDocs_ADomainIsFoundBehindALeafNode(t *testing.T) {
 	port := natstest.FreePort(t)
 	natstest.Start(t, fmt.Sprintf("server_name: hub\njetstream {domain: hub}\nleafnodes {listen: \"127.0.0.1:%d\"}\n", port))
 	leaf := natstest.Start(t, fmt.Sprintf("server_name: leaf\nleafnodes {remotes: [{url: \"nats-leaf://127.0.0.1:%d\"}]}\n", port))
 	within(t, "the leaf node is connected", func() bool { return leaf.NumLeafNodes() == 1 })
-	g := serveOutside(t, "gateway", leaf.URL(), []string{"--nats-domain", "hub"}, "--no-worker")
-	w := newProcess(t, "worker", "functions of the gateway", "worker", "--nats-url", leaf.URL(), "--nats-domain", "hub")
-	w.start()
-	w.awaitReady()
-	g.mustWork()
-	w.terminate()
-	g.terminate()
+	mustWorkAsDocumented(t, 1, []string{"--nats-domain", "hub"}, "nats://127.0.0.1:4222", leaf.URL())
 }
 
 func TestServe_TakesTurnsWithAnotherGatewayAtANATSServer(t *testing.T) {
@@ -135,7 +142,7 @@ func TestServe_TakesTurnsWithAnotherGatewayAtANATSServer(t *testing.T) {
 func TestServe_SaysWhatIsWrongWithANATSServer(t *testing.T) {
 	o := natstest.NewOperator(t)
 	creds := o.Account("acme", natstest.Plain).User("gateway")
-	operated, plain, secured := natstest.Start(t, "jetstream {}\n"+o.Config()), natstest.Start(t, "jetstream {}\n"), natstest.Start(t, documentedServer(t, 1))
+	operated, plain, secured := natstest.Start(t, "jetstream {}\n"+o.Config()), natstest.Start(t, "jetstream {}\n"), natstest.Start(t, natsConfig(t, 0))
 	user := strings.Replace(secured.URL(), "://", "://worker:choose%20another@", 1)
 	dir := t.TempDir()
 	serves := []string{"serve", "--data", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}
@@ -163,7 +170,7 @@ func TestServe_SaysWhatIsWrongWithANATSServer(t *testing.T) {
 
 func TestDocs_AnAccountImportsAGatewayUnderAnotherName(t *testing.T) {
 	need(t, "nats")
-	s := natstest.Start(t, "jetstream {}\n"+documentedServer(t, 2))
+	s := natstest.Start(t, "jetstream {}\n"+natsConfig(t, 1))
 	g := serveOutside(t, "gateway", strings.Replace(s.URL(), "://", "://gateway:choose%20one@", 1), nil)
 	acme := strings.Replace(s.URL(), "://", "://acme:choose%20another@", 1)
 	out, err := exec.CommandContext(t.Context(), "nats", "--server", acme, "req", "acme.funker.stats", "", "--raw").CombinedOutput()
