@@ -27,7 +27,7 @@ var ErrAddressInUse = errors.New("NATS address is in use")
 
 const (
 	readyLimit = 10 * time.Second // until it listens, once the store is recovered
-	storeMax   = 1 << 62         // the server's own limit, which it cannot change while it runs: see disk.limit
+	storeMax   = 1 << 62          // the server's own limit, which it cannot change while it runs: see disk.limit
 )
 
 // embedded is the NATS server of this process, and the lock on its data folder.
