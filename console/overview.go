@@ -156,7 +156,7 @@ func (o *overview) attend(usage queue.Usage, senders []sender, partial bool) {
 		o.add(true, fmt.Sprintf("%d runs are unaccounted for: run “funker-dispatch verify”", b.Drift), "", "")
 	}
 	for _, warning := range usage.Warnings() {
-		o.add(usage.Free <= usage.Reserve, "Store: "+warning, "", "")
+		o.add(usage.Free >= 0 && usage.Free <= usage.Reserve, "Store: "+warning, "", "")
 	}
 	var idle []string
 	for _, f := range o.Functions {

@@ -22,7 +22,7 @@ const plainServer = "max_payload: 8MB\njetstream {}\n"
 // openOutsideAt opens a gateway that keeps its streams at a server of somebody else's.
 func openOutsideAt(t testing.TB, o Outside, functions ...string) *Queue {
 	t.Helper()
-	return openWith(t, Options{Dir: filepath.Join(t.TempDir(), "data"), Outside: &o}, functions...)
+	return openWith(t, Options{Dir: filepath.Join(t.TempDir(), "data"), AckWait: MinAckWait, Outside: &o}, functions...)
 }
 
 // dialWorker connects a worker of another machine.
@@ -60,7 +60,7 @@ func mustDoAll(t *testing.T, q, w *Queue) {
 	}
 	never, once, always, large := send("", 1), send("once", 1), send("always", 1), send("", MaxMessage+1)
 	for id, want := range map[string]State{never: StateOK, once: StateOK, always: StateDead, large: StateOK} {
-		awaitState(t, q, id, want)
+		awaitStands(t, q, id, want)
 	}
 	reply, err := q.Call(t.Context(), &Event{Source: "s", Function: "Odd", Body: []byte(`123`)})
 	if err != nil || string(reply) != "3" {
@@ -72,9 +72,18 @@ func mustDoAll(t *testing.T, q, w *Queue) {
 	if _, err := q.Replay(t.Context(), always, ""); err != nil {
 		t.Fatal(err)
 	}
-	awaitState(t, q, always, StateOK)
+	awaitStands(t, q, always, StateOK)
 	mustBatch(t, q)
 	mustBeWhole(t, q)
+}
+
+// awaitStands waits for longer than several leaders take to be elected, and what they gave out to be given out again.
+func awaitStands(t *testing.T, q *Queue, id string, want State) {
+	t.Helper()
+	within(t, 3*time.Minute, id+" is "+string(want), func() bool {
+		r, err := q.Get(t.Context(), id)
+		return err == nil && r.State == want
+	})
 }
 
 func mustBatch(t *testing.T, q *Queue) {
@@ -88,7 +97,7 @@ func mustBatch(t *testing.T, q *Queue) {
 		t.Fatalf("publish a batch: %v", err)
 	}
 	for _, r := range receipts {
-		awaitState(t, q, r.ID, StateOK)
+		awaitStands(t, q, r.ID, StateOK)
 	}
 	if again, err := q.PublishAll(t.Context(), events); err != nil || !slices.ContainsFunc(again, func(r Receipt) bool { return r.Duplicate }) {
 		t.Errorf("publish it again: %+v, %v", again, err)
@@ -267,7 +276,7 @@ func TestOutside_AnotherGatewayFollowsTheLeader(t *testing.T) {
 	within(t, time.Minute, "the first one knows that it does not", func() bool { return !first.Leads() })
 	r := publish(t, other, "Hello")
 	work(t, other, "Hello", 1, ok(`1`))
-	awaitState(t, second, r.ID, StateOK)
+	awaitStands(t, second, r.ID, StateOK)
 }
 
 func TestOutside_GoesOnWhenTheServerIsBack(t *testing.T) {
@@ -285,8 +294,8 @@ func TestOutside_GoesOnWhenTheServerIsBack(t *testing.T) {
 		return err == nil
 	})
 	work(t, q, "Hello", 1, ok(`1`))
-	awaitState(t, q, before.ID, StateOK)
-	awaitState(t, q, after.ID, StateOK)
+	awaitStands(t, q, before.ID, StateOK)
+	awaitStands(t, q, after.ID, StateOK)
 }
 
 func TestOutside_TakesLargeEventsWhereMessagesAreSmall(t *testing.T) {
@@ -301,7 +310,7 @@ func TestOutside_TakesLargeEventsWhereMessagesAreSmall(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%d bytes: %v", size, err)
 		}
-		awaitState(t, q, r.ID, StateOK)
+		awaitStands(t, q, r.ID, StateOK)
 	}
 	reply, err := q.Call(t.Context(), &Event{Source: "s", Function: "Hello", Body: []byte(strings.Repeat("1", q.MaxMessage()))})
 	if err != nil || len(reply) != q.MaxMessage() {

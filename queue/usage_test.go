@@ -29,3 +29,14 @@ func TestUsage_WarnsBeforeTheStoreRefuses(t *testing.T) {
 		})
 	}
 }
+
+func TestUsage_OfAnOutsideServerIsAboutItsAccount(t *testing.T) {
+	for free, want := range map[int64][]string{
+		-1: nil, 1 << 30: nil,
+		100 << 20: {"the account at the NATS server may store 100 MiB more: when it is full, new events and calls get 503 store_full"},
+	} {
+		if got := (Usage{Free: free}).Warnings(); !slices.Equal(got, want) {
+			t.Errorf("%d free: got %q, want %q", free, got, want)
+		}
+	}
+}

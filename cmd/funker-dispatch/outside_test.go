@@ -147,19 +147,19 @@ func TestServe_SaysWhatIsWrongWithANATSServer(t *testing.T) {
 	dir := t.TempDir()
 	serves := []string{"serve", "--data", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}
 	for want, args := range map[string][]string{
-		"there is no JetStream in this account":                   {"--nats-url", operated.URL(), "--nats-creds", creds},
-		"Authorization Violation":                                 {"--nats-url", operated.URL()},
-		"credentials: stat ":                                      {"--nats-url", operated.URL(), "--nats-creds", filepath.Join(dir, "none")},
-		"certificates: stat ":                                     {"--nats-url", plain.URL(), "--nats-ca", filepath.Join(dir, "none")},
-		"is the server running, and the address right?":           {"--nats-url", fmt.Sprintf("nats://127.0.0.1:%d", natstest.FreePort(t))},
-		"there is no JetStream in the domain hub":                 {"--nats-url", plain.URL(), "--nats-domain", "hub"},
-		"the user may not subscribe to _INBOX_dispatch.>":         {"--nats-url", user},
-		"replicas > 1 not supported":                              {"--nats-url", plain.URL(), "--nats-replicas", "3"},
-		"2 replicas: take 1, 3 or 5":                              {"--nats-url", plain.URL(), "--nats-replicas", "2"},
-		"--nats-creds goes with --nats-url":                       {"--nats-creds", creds},
-		"--durability is about the NATS server of this process":   {"--nats-url", plain.URL(), "--durability", "always"},
-		"--nats-listen is about the NATS server of this process":  {"--nats-url", plain.URL(), "--nats-listen", "127.0.0.1:0"},
-		"--cluster-peers is about the NATS server of this proces": {"--nats-url", plain.URL(), "--cluster-peers", "a=h:1"},
+		"there is no JetStream in this account":                    {"--nats-url", operated.URL(), "--nats-creds", creds},
+		"Authorization Violation":                                  {"--nats-url", operated.URL()},
+		"credentials: stat ":                                       {"--nats-url", operated.URL(), "--nats-creds", filepath.Join(dir, "none")},
+		"certificates: stat ":                                      {"--nats-url", plain.URL(), "--nats-ca", filepath.Join(dir, "none")},
+		"is the server running, and the address right?":            {"--nats-url", fmt.Sprintf("nats://127.0.0.1:%d", natstest.FreePort(t))},
+		"there is no JetStream in the domain hub":                  {"--nats-url", plain.URL(), "--nats-domain", "hub"},
+		"the user may not subscribe to _INBOX_dispatch.>":          {"--nats-url", user},
+		"replicas > 1 not supported":                               {"--nats-url", plain.URL(), "--nats-replicas", "3"},
+		"2 replicas: take 1, 3 or 5":                               {"--nats-url", plain.URL(), "--nats-replicas", "2"},
+		"--nats-creds goes with --nats-url":                        {"--nats-creds", creds},
+		"--durability is about the NATS server of this process":    {"--nats-url", plain.URL(), "--durability", "always"},
+		"--nats-listen is about the NATS server of this process":   {"--nats-url", plain.URL(), "--nats-listen", "127.0.0.1:0"},
+		"--cluster-peers is about the NATS server of this process": {"--nats-url", plain.URL(), "--cluster-peers", "a=h:1"},
 	} {
 		code, _, stderr := cli(t, append(serves, args...)...)
 		if code == exitOK || !strings.Contains(stderr, want) || strings.Contains(stderr, "choose") && strings.Contains(stderr, "another@") {
