@@ -33,8 +33,9 @@ const (
 
 	// DefaultPatience suits machines whose disks and networks answer within half a second.
 	DefaultPatience = time.Second
-	// MinPatience is the shortest one, MaxPatience the longest: as long as the server itself waits.
+	// MinPatience is the shortest one.
 	MinPatience = 250 * time.Millisecond
+	// MaxPatience is the longest one: as long as the server itself waits.
 	MaxPatience = 4 * time.Second
 )
 
