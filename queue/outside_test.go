@@ -326,6 +326,7 @@ func TestOutside_RepliesThatAreTooLargeForTheServerAreFailures(t *testing.T) {
 	s := natstest.Start(t, "jetstream {}\n")
 	q := openOutsideAt(t, Outside{URL: s.URL()}, "Hello")
 	work(t, dialWorker(t, DialOptions{URL: s.URL()}), "Hello", 1, ok(strings.Repeat("1", q.MaxMessage()+1)))
+	within(t, time.Minute, "the worker is known", func() bool { return q.Present("Hello") })
 	_, err := q.Call(t.Context(), &Event{Source: "s", Function: "Hello", Body: []byte(`1`)})
 	if c := (*CallError)(nil); !errors.As(err, &c) || c.Code != CodeReplyTooLarge {
 		t.Errorf("got %v", err)
