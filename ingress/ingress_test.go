@@ -504,11 +504,13 @@ func TestNew_RefusesWhatCannotWork(t *testing.T) {
 
 func TestServer_TurnsAPanicIntoAnAnswerAndALine(t *testing.T) {
 	g := start(t)
+	q := g.server.queue
 	g.server.queue = nil // the next use of it panics
 	g.invoke("Fetch", "1").refused(t, 500, "internal")
 	if log := g.log.String(); !strings.Contains(log, "panic while serving") || !strings.Contains(log, "status=500") {
 		t.Errorf("log: %s", log)
 	}
+	g.server.queue = q
 	g.do("GET", "/healthz", nil, nil).want(t, 200, `{"status":"ok"}`)
 }
 

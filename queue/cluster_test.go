@@ -63,7 +63,7 @@ func freePort(t *testing.T) string {
 
 func (f *fleet) options(name string) Options {
 	return Options{Dir: filepath.Join(f.dir, name), Log: testLog(f.t), Listen: "127.0.0.1:0",
-		Cluster: &Cluster{Node: name, Peers: f.peers, Listen: f.peers[name], Key: f.key, Patience: MinPatience, Version: "1.2"}}
+		Cluster: &Cluster{Node: name, Peers: f.peers, Listen: f.peers[name], Key: f.key, Patience: DefaultPatience / 2, Version: "1.2"}}
 }
 
 // start starts gateways side by side, and returns when all have joined.

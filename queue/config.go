@@ -86,7 +86,11 @@ type Config struct {
 func (q *Queue) Config(ctx context.Context) (Config, error) {
 	ctx, cancel := context.WithTimeout(ctx, readPatience)
 	defer cancel()
-	m, err := q.getNewest(ctx, streamConfig, []byte(`{"last_by_subj":"`+configSubject(configKey)+`"}`))
+	var m *nats.Msg
+	err := q.persist(ctx, func(ctx context.Context) (err error) {
+		m, err = q.getNewest(ctx, streamConfig, []byte(`{"last_by_subj":"`+configSubject(configKey)+`"}`))
+		return err
+	})
 	if err != nil {
 		return Config{}, failed(err, "read configuration")
 	}

@@ -99,7 +99,8 @@ func (q *Queue) message(ctx context.Context, stream string, seq uint64) (*jetstr
 	request := fmt.Appendf(nil, `{"seq":%d}`, seq)
 	ctx, cancel := context.WithTimeout(ctx, readPatience)
 	defer cancel()
-	m, err := q.get(ctx, stream, request)
+	var m *nats.Msg
+	err := q.persist(ctx, func(ctx context.Context) (err error) { m, err = q.get(ctx, stream, request); return err })
 	switch {
 	case unavailable(err):
 		return nil, fmt.Errorf("%w: read %s/%d: %w", ErrUnavailable, stream, seq, err)

@@ -22,7 +22,7 @@ var (
 	lookingCommand = regexp.MustCompile(`^(funker-dispatch (events|dead|stats)\b|nats (req|stream) |curl .*/api/v1/)`)
 	// runApart have tests of their own: TestDocs_CommandsOfTheManifestAndTheStreamRun, TestDocs_CommandsThatChangeFunctionsRun,
 	// TestDocs_CommandsThatTestAndCallRun.
-	runApart  = regexp.MustCompile(`/api/v1/(manifest|stream|functions/|triggers/)`)
+	runApart  = regexp.MustCompile(`/api/v1/(manifest|stream|functions/|triggers/)|--nats-creds`)
 	aboutDead = regexp.MustCompile(`funker-dispatch dead|FUNKER_DEAD|funker\.dead|/api/v1/dead`)
 
 	documentedID    = regexp.MustCompile(`\b01[0-9A-Z]{24}\b`)

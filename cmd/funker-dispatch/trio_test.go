@@ -166,7 +166,7 @@ func TestTrio_ClusterStatusSaysWhatAnOperatorLooksFor(t *testing.T) {
 	}
 	var far, near queue.ClusterState
 	status := func(where ...string) string {
-		return mustCLI(t, append([]string{"cluster", "status", "-o", "json"}, where...)...)
+		return mustCLI(t, append([]string{"cluster", "status", "--wait", "50s", "-o", "json"}, where...)...)
 	}
 	remote := []string{"--url", "http://" + a.admin, "--token-file", filepath.Join(a.data, tokenFile)}
 	if err := errors.Join(json.Unmarshal([]byte(status(remote...)), &far), json.Unmarshal([]byte(status("--nats-url", a.nats, "--data", a.data)), &near)); err != nil || far.Node != "a" || !reflect.DeepEqual(far.Gateways, near.Gateways) {
