@@ -316,7 +316,10 @@ func (s *scenario) run(seed uint64) result {
 
 // FUNKER_FAULT_SEEDS says how many seeds, from FUNKER_FAULT_SEED on; `make soak` runs many.
 func TestFaults_WhateverGoesWrongNothingAcceptedIsLost(t *testing.T) {
-	first, count := number(t, "FUNKER_FAULT_SEED", 1), number(t, "FUNKER_FAULT_SEEDS", 1)
+	first, count := number(t, "FUNKER_FAULT_SEED", 1), number(t, "FUNKER_FAULT_SEEDS", 0)
+	if count == 0 {
+		t.Skip("it takes minutes: .ci/run cluster and make soak run it")
+	}
 	var all result
 	t.Run("seeds", func(t *testing.T) {
 		sums := make(chan result, count)
