@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -13,9 +12,7 @@ func TestBench_MeasuresAClusterAndWhatLosingAGatewayCosts(t *testing.T) {
 	t.Setenv(asProgram, "1")
 	var r clusterReport
 	var out, errs buffer
-	if os.Getenv("FUNKER_TEST_BENCH_CLUSTER") == "" {
-		t.Skip("it takes a minute: .ci/run cluster runs it")
-	}
+	inPreview(t)
 	if code := run(t.Context(), []string{"bench", "--cluster", "--kills", "1", "--time", "50ms", "--rounds", "1", "-o", "json"}, &out, &errs); code != exitOK {
 		t.Fatalf("exit code %d: %s", code, errs.String())
 	}
