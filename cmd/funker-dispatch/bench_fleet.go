@@ -126,7 +126,7 @@ func (f *fleet) startWorker(ctx context.Context, manifest string) error {
 			return fmt.Errorf("the worker has ended: %s", last)
 		}
 	}
-	go func() { _, _ = io.Copy(io.Discard, log) }()
+	go func() { _, _ = io.Copy(io.Discard, log) }() // a full pipe would stop the worker; it ends with it
 	return nil
 }
 
