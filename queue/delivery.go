@@ -293,9 +293,9 @@ func (d *delivery) drop(ctx context.Context) {
 	d.acknowledge(ctx)
 }
 
-// record logs what came of an attempt, before the event is acknowledged. One server takes both in that order. The servers
-// of a cluster do not: there it waits until the line is stored, for as long as it takes. It gives up when the worker stops,
-// or when another worker has the event; then the event runs again.
+// record logs what came of an attempt, before the event is acknowledged. One server takes both in that order, and
+// may store the line a moment later. The servers of a cluster may lose it: there it waits until the line is stored, for as
+// long as it takes. It gives up when the worker stops, or when another worker has the event; then the event runs again.
 func (d *delivery) record(ctx context.Context, l line) bool {
 	q := d.slot.feed.q
 	if !q.clustered() {

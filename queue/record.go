@@ -266,7 +266,7 @@ func (q *Queue) describe(ctx context.Context, r *Record, f finding) error {
 	}
 	r.State = f.state
 	if f.bare {
-		r.Note = "what became of it was not recorded"
+		r.Note = "what became of it is not recorded, or not yet"
 	}
 	for _, seq := range f.lines {
 		m, err := q.message(ctx, streamLog, seq)
