@@ -221,7 +221,7 @@ func (q *Queue) refuse(e *Event, subject, code string) error {
 	}
 	record, l := encode(e, calledSubject(subject)), line{event: e, result: Result{Code: code, Message: why.Error()}, outcome: outcome}
 	if q.clustered() {
-		q.logging.Go(func() { q.storePatiently(e, record, l.message()) })
+		q.logging.Go(func() { q.storeRefused(e, record, l) })
 		return why
 	}
 	if err := q.nc.PublishMsg(record); err != nil {
@@ -229,6 +229,14 @@ func (q *Queue) refuse(e *Event, subject, code string) error {
 	}
 	q.logOutcome(l)
 	return why
+}
+
+// storeRefused stores a call and then what came of it, which names the record: gateways may read the two far apart.
+func (q *Queue) storeRefused(e *Event, record *nats.Msg, l line) {
+	if seq := q.storePatiently(e, record); seq > 0 {
+		l.root = newRef(shelfCalls, seq).String()
+		q.storePatiently(e, l.message())
+	}
 }
 
 // withdraw takes back a call, so that a worker which starts now does not run it. It reports whether that is certain:

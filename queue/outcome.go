@@ -98,21 +98,22 @@ func (q *Queue) logOutcome(l line) {
 	}
 }
 
-// storePatiently stores records of the past, one after the other, for as long as there may be no leader.
-func (q *Queue) storePatiently(e *Event, messages ...*nats.Msg) {
+// storePatiently stores a record of the past, for as long as there may be no leader, and returns its sequence, or 0.
+func (q *Queue) storePatiently(e *Event, m *nats.Msg) (seq uint64) {
 	ctx, cancel := context.WithTimeout(context.Background(), publishLimit)
 	defer cancel()
-	for _, m := range messages {
-		m.Header[headerMsgID] = []string{NewID()}
-		err := q.persist(ctx, func(ctx context.Context) error {
-			_, err := q.js.PublishMsg(ctx, m)
-			return err
-		})
-		if err != nil {
-			q.logOf(e).Error("record of the past not stored", "subject", m.Subject, "error", err)
-			return
+	m.Header[headerMsgID] = []string{NewID()}
+	err := q.persist(ctx, func(ctx context.Context) error {
+		ack, err := q.js.PublishMsg(ctx, m)
+		if err == nil {
+			seq = ack.Sequence
 		}
+		return err
+	})
+	if err != nil {
+		q.logOf(e).Error("record of the past not stored", "subject", m.Subject, "error", err)
 	}
+	return seq
 }
 
 func (l line) message() *nats.Msg {

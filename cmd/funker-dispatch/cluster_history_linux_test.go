@@ -103,30 +103,35 @@ func (h told) differs(other told) string {
 // drain waits until all that was accepted has ended, and all gateways say the same.
 func (c *trio) drain() told {
 	c.t.Helper()
-	var first told
+	var all []told
 	why := ""
 	c.awaitText(func() string { return "all has ended, and all gateways say so: " + why }, func() bool {
-		for i, g := range c.gateways {
-			h, err := g.read(c.t.Context())
-			switch {
-			case err != nil:
-				why = g.name + ": " + err.Error()
-				return false
-			case i == 0:
-				first = h
-			}
-			if why = h.open(); why != "" {
-				why = g.name + ": " + why
-				return false
-			}
-			if why = first.differs(h); why != "" {
-				why = c.gateways[0].name + " and " + g.name + ": " + why
-				return false
+		if all, why = c.readAll(); why != "" {
+			return false
+		}
+		for i, h := range all {
+			if open := h.open(); open != "" {
+				why += "\n" + c.gateways[i].name + ": " + open
+			} else if d := all[0].differs(h); d != "" {
+				why += "\n" + c.gateways[0].name + " and " + c.gateways[i].name + ": " + d
 			}
 		}
-		return true
+		return why == ""
 	})
-	return first
+	return all[0]
+}
+
+// readAll asks all gateways. why says which did not answer.
+func (c *trio) readAll() (all []told, why string) {
+	for _, g := range c.gateways {
+		h, err := g.read(c.t.Context())
+		if err != nil {
+			why += "\n" + g.name + ": " + err.Error()
+			continue
+		}
+		all = append(all, h)
+	}
+	return all, why
 }
 
 // verify has every gateway read all that is stored.
