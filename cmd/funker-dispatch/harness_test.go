@@ -27,8 +27,9 @@ type process struct {
 	env   []string // more of the environment
 	log   string   // file; all starts write to it
 
-	launch func(*exec.Cmd) error // nil: on this machine
-	mayEnd bool                  // by itself: somebody starts it again
+	launch  func(*exec.Cmd) error // nil: on this machine
+	mayEnd  bool                  // by itself: somebody starts it again
+	program string                // file; "" is this program
 
 	cmd    *exec.Cmd
 	from   int64 // where the log of the last start begins
@@ -51,9 +52,12 @@ func newProcess(t *testing.T, name, ready string, args ...string) *process {
 // start does not wait until the process works.
 func (p *process) start() {
 	p.t.Helper()
-	program, err := os.Executable()
-	if err != nil {
-		p.t.Fatal(err)
+	program := p.program
+	if program == "" {
+		var err error
+		if program, err = os.Executable(); err != nil {
+			p.t.Fatal(err)
+		}
 	}
 	log, err := os.OpenFile(p.log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
