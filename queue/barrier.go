@@ -14,7 +14,7 @@ import (
 // What workers of other processes ask the gateway.
 const (
 	subjectSync    = "funker.sync"    // "<stream>" or nothing: answered when what the server has confirmed there is on disk
-	subjectSettled = "funker.settled" // "<root> <message>": whether the run stands at another message or has ended
+	subjectSettled = "funker.settled" // "<root> <message>": whether the run has moved on from the message or has ended
 )
 
 // flush returns when everything is on disk that the server has confirmed so far in a stream, or in all when it is "".
@@ -44,7 +44,7 @@ func (q *Queue) flushAll() error {
 	return q.sync.all()
 }
 
-// isSettled reports whether a run has ended or stands at another message than the one at hand. It returns
+// isSettled reports whether a run has ended or has moved on from the message at hand. It returns
 // ErrUnavailable when the gateway does not answer.
 func (q *Queue) isSettled(ctx context.Context, root, at string) (bool, error) {
 	if q.gateway() {

@@ -455,6 +455,7 @@ func TestSettled_KnowsWhereARunStands(t *testing.T) {
 	}
 	want("FUNKER_EVENTS/1", "FUNKER_EVENTS/1", true)
 	want("FUNKER_EVENTS/1", "FUNKER_RETRY/1", false)
+	want("FUNKER_EVENTS/1", "FUNKER_RETRY/9", false) // the index has not read it yet
 	if _, err := q.store(t.Context(), deadLetter(e, ReasonRefused)); err != nil {
 		t.Fatal(err)
 	}

@@ -5,8 +5,9 @@ import (
 	"fmt"
 )
 
-// settled reports whether a run has ended, or stands at another message than the one that a worker was given again:
-// then that one must not run.
+// settled reports whether a run has ended, or has moved on from the message that a worker was given again: then that one
+// must not run. A message that is newer than all that the index knows of the run is not settled: a server of a cluster that
+// does not know yet that it leads no more may have told the index too little.
 func (q *Queue) settled(ctx context.Context, root, at string) (bool, error) {
 	of, message := parseRef(root), parseRef(at)
 	if of == 0 || message == 0 {
@@ -23,7 +24,7 @@ func (q *Queue) settled(ctx context.Context, root, at string) (bool, error) {
 		return false, nil
 	}
 	now, _ := x.ledger.message(of)
-	return state.ended() || now != message, nil
+	return state.ended() || now > message, nil
 }
 
 // stateOf returns where the newest run of an event or a call stands.
