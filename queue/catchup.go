@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -179,13 +180,18 @@ func (x *index) isEarly(e *entry) bool {
 	}
 	for _, r := range [...]ref{e.root, e.record, e.replaces} {
 		if s := r.shelf(); s > 0 && s < e.ref.shelf() && r.seq() >= x.readers[s].next {
-			if x.early.IsZero() {
-				x.early = time.Now()
-			}
-			return time.Since(x.early) < earlyLimit
+			return x.waits()
 		}
 	}
 	return false
+}
+
+// waits reports whether the index goes on waiting for what it does not find.
+func (x *index) waits() bool {
+	if x.early.IsZero() {
+		x.early = time.Now()
+	}
+	return time.Since(x.early) < earlyLimit
 }
 
 // skip passes over messages that are gone, when a pull found none. A message that is there may not be there for the consumer
@@ -195,10 +201,14 @@ func (x *index) skip(ctx context.Context, r *reader, last uint64, waits int) err
 	ask, cancel := context.WithTimeout(ctx, min(x.limit(), publishLimit))
 	defer cancel()
 	m, err := x.stored(ask, r.shelf.String(), r.next)
+	gone := m == nil || m.Sequence > last
+	if err == nil && m == nil && x.clustered {
+		gone, err = x.gone(ask, r.shelf, r.next, last)
+	}
 	switch {
 	case err != nil:
 		return fmt.Errorf("read %s/%d: %w", r.shelf, r.next, err)
-	case m == nil || m.Sequence > last:
+	case gone:
 		r.next = last + 1
 		return nil
 	case waits > 0 && waits%readerPatience == 0:
@@ -210,6 +220,26 @@ func (x *index) skip(ctx context.Context, r *reader, last uint64, waits int) err
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// gone reports whether a server knows that all messages from one sequence to another have been deleted. That it has none of
+// them means nothing: it may just have become the leader, and not have taken all from its log yet. There is a limit, should
+// they be lost.
+func (x *index) gone(ctx context.Context, s shelf, from, last uint64) (bool, error) {
+	stream, err := x.js.Stream(ctx, s.String())
+	if err != nil {
+		return false, err
+	}
+	info, err := stream.Info(ctx, jetstream.WithDeletedDetails(true))
+	if err != nil {
+		return false, err
+	}
+	state := info.State
+	known := state.LastSeq >= last
+	for seq := max(from, state.FirstSeq); known && seq <= last; seq++ {
+		known = slices.Contains(state.Deleted, seq)
+	}
+	return known || !x.waits(), nil
 }
 
 // open makes sure that there is a connection, and a consumer that begins where the reader stands.
