@@ -341,7 +341,7 @@ func (d *delivery) acknowledge(ctx context.Context) {
 func (d *delivery) acknowledgeEvent(ctx context.Context) {
 	s := d.slot
 	better := d.meta.Stream == streamEvents && len(s.feed.wake[laneRedo]) > 0
-	if better || !s.goesOn(ctx) || !s.isParked() || s.held != nil || s.feed.paused() {
+	if better || s.overdue() || !s.goesOn(ctx) || !s.isParked() || s.held != nil || s.feed.paused() {
 		s.respond(d.msg, ackPlain)
 		return
 	}

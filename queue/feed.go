@@ -259,23 +259,9 @@ type Handler func(e *Event) Result
 // Slot takes work for one idle unit of the function's capacity and gives it to handle, one piece at a time, until
 // ctx is cancelled or a result is the Last one. It returns when the last piece is settled, and no more work can arrive.
 func (f *Feed) Slot(ctx context.Context, handle Handler) error {
-	s := &slot{feed: f, handle: handle, got: make(chan *nats.Msg, 16), returned: make(chan bool, 1), timer: time.NewTimer(0)}
-	s.inbox[laneCalls] = f.q.nc.NewInbox()
-	s.inbox[laneEvents] = f.q.nc.NewInbox()
-	s.inbox[laneRedo] = s.inbox[laneEvents]
-	var err error
-	if s.calls, err = f.q.nc.ChanSubscribe(s.inbox[laneCalls], s.got); err != nil {
-		return fmt.Errorf("subscribe to calls: %w", err)
+	s, err := newSlot(f, handle)
+	if err != nil {
+		return err
 	}
-	if s.lower, err = f.q.nc.ChanSubscribe(s.inbox[laneEvents], s.got); err != nil {
-		return errors.Join(fmt.Errorf("subscribe to events: %w", err), unsubscribe(s.calls))
-	}
-	for s.goesOn(ctx) {
-		if s.held != nil && !time.Now().Before(s.again) {
-			s.tryHeld(ctx)
-		} else if m := s.next(ctx); m != nil {
-			s.work(ctx, newDelivery(s, m))
-		}
-	}
-	return s.close(ctx)
+	return s.run(ctx)
 }

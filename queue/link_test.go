@@ -99,3 +99,32 @@ func TestDial_DoesNotWaitLongForANameThatNobodyKnows(t *testing.T) {
 		t.Errorf("it took %s, connected: %v", took, q.Connected())
 	}
 }
+
+// A leader that dies takes along the answers that it owes.
+func TestLooks_AnswersThatAreLostDoNotMakeLaterOnesLate(t *testing.T) {
+	q := openWith(t, Options{Dir: t.TempDir(), AckWait: MinAckWait}, "Hello")
+	f, err := q.Feed("Hello", Retry{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	s, err := newSlot(f, func(*Event) Result { return Result{Outcome: OutcomeOK, Reply: []byte("1")} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 8 {
+		s.looks.sent = append(s.looks.sent, time.Now().Add(-2*MinAckWait))
+	}
+	r := publish(t, q, "Hello")
+	done := make(chan error)
+	go func() { done <- s.run(ctx) }()
+	if got := become(t, q, r.ID, StateOK); len(got.Attempts) > 1 {
+		t.Errorf("got %+v", got.Attempts)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

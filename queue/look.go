@@ -22,6 +22,12 @@ func (l *looks) add(link uint64) {
 	l.sent, l.link = append(l.sent, time.Now()), link
 }
 
+// overdue reports whether a look got no answer in a time. Answers may be lost with a server; then all that come later would
+// be taken for those to older looks.
+func (l *looks) overdue(limit time.Duration) bool {
+	return len(l.sent) > 0 && time.Since(l.sent[0]) > limit
+}
+
 // answered notes an answer. It belongs to the oldest look, or to a later one when it has overtaken others.
 func (l *looks) answered() {
 	l.last = time.Unix(0, 0) // when its look is forgotten, it is too old

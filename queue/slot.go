@@ -50,6 +50,32 @@ type slot struct {
 	looks    looks
 }
 
+func newSlot(f *Feed, handle Handler) (*slot, error) {
+	s := &slot{feed: f, handle: handle, got: make(chan *nats.Msg, 16), returned: make(chan bool, 1), timer: time.NewTimer(0)}
+	s.inbox[laneCalls] = f.q.nc.NewInbox()
+	s.inbox[laneEvents] = f.q.nc.NewInbox()
+	s.inbox[laneRedo] = s.inbox[laneEvents]
+	var err error
+	if s.calls, err = f.q.nc.ChanSubscribe(s.inbox[laneCalls], s.got); err != nil {
+		return nil, fmt.Errorf("subscribe to calls: %w", err)
+	}
+	if s.lower, err = f.q.nc.ChanSubscribe(s.inbox[laneEvents], s.got); err != nil {
+		return nil, errors.Join(fmt.Errorf("subscribe to events: %w", err), unsubscribe(s.calls))
+	}
+	return s, nil
+}
+
+func (s *slot) run(ctx context.Context) error {
+	for s.goesOn(ctx) {
+		if s.held != nil && !time.Now().Before(s.again) {
+			s.tryHeld(ctx)
+		} else if m := s.next(ctx); m != nil {
+			s.work(ctx, newDelivery(s, m))
+		}
+	}
+	return s.close(ctx)
+}
+
 // next returns the next message for the idle slot, or nil when it is time to ask again.
 func (s *slot) next(ctx context.Context) *nats.Msg {
 	if s.asked {
@@ -143,7 +169,14 @@ func (s *slot) ask(ctx context.Context, l lane, request []byte) bool {
 		s.pause(ctx, restTime)
 		return false
 	}
-	if err := s.feed.q.nc.PublishRequest(s.feed.pulls[l], s.inbox[l], request); err != nil {
+	var err error
+	if l != laneCalls && s.overdue() {
+		err = s.lookElsewhere()
+	}
+	if err == nil {
+		err = s.feed.q.nc.PublishRequest(s.feed.pulls[l], s.inbox[l], request)
+	}
+	if err != nil {
 		s.feed.q.log.Warn("pull", "subject", s.feed.pulls[l], "error", err)
 		s.pause(ctx, restTime)
 		return false
@@ -152,6 +185,25 @@ func (s *slot) ask(ctx context.Context, l lane, request []byte) bool {
 		s.looked()
 	}
 	return true
+}
+
+// overdue reports whether the answer to a look is lost, or so late that what it brings would be left to another worker.
+func (s *slot) overdue() bool { return s.looks.overdue(s.feed.patience() / 2) }
+
+// lookElsewhere has the answers to the next looks arrive at another inbox, where those to the looks before do not. Events
+// that these would bring are given out again.
+func (s *slot) lookElsewhere() error {
+	inbox := s.feed.q.nc.NewInbox()
+	lower, err := s.feed.q.nc.ChanSubscribe(inbox, s.got)
+	if err != nil {
+		return fmt.Errorf("subscribe to events: %w", err)
+	}
+	if err := unsubscribe(s.lower); err != nil {
+		return errors.Join(err, unsubscribe(lower))
+	}
+	s.lower, s.looks = lower, looks{}
+	s.inbox[laneEvents], s.inbox[laneRedo] = inbox, inbox
+	return nil
 }
 
 func (s *slot) looked() { s.looks.add(s.feed.q.nc.Stats().Reconnects) }
@@ -167,10 +219,13 @@ func (s *slot) pause(ctx context.Context, d time.Duration) {
 
 // take reads an answer to a pull: a message, or nil when the pull has ended without one.
 func (s *slot) take(m *nats.Msg) *nats.Msg {
-	if m.Sub == s.calls {
+	switch m.Sub {
+	case s.calls:
 		s.parked = time.Time{}
-	} else {
+	case s.lower:
 		s.looks.answered()
+	default: // of an inbox before this one
+		return nil
 	}
 	status := m.Header.Get("Status")
 	if status != "503" {
