@@ -71,9 +71,13 @@ func newTrio(t *testing.T, workers int) *trio {
 		nats = append(nats, fmt.Sprintf("nats://%s:%d", m.address, trioNATS))
 	}
 	for i, name := range names {
-		g := &clusterGateway{machine: c.network.machines[name], data: t.TempDir()}
+		g := &clusterGateway{machine: c.network.machines[name], data: filepath.Join(dir, "data-"+name)}
+		if err := os.Mkdir(g.data, 0o700); err != nil {
+			t.Fatal(err)
+		}
 		if i == len(names)-1 {
 			smallDisk(t, g.data)
+			t.Cleanup(func() { keepDisk(t, g.data) })
 		}
 		g.process = newProcess(t, name, "msg=ready", "serve", "--functions", "--log-level", "debug", "--data", g.data, "--manifest", c.manifest(dir, g.machine),
 			"--listen", fmt.Sprintf("%s:%d", g.machine.address, trioPublic), "--admin", trioAdmin, "--nats-listen", fmt.Sprintf("%s:%d", g.machine.address, trioNATS),
@@ -93,6 +97,16 @@ func newTrio(t *testing.T, workers int) *trio {
 	}
 	c.start()
 	return c
+}
+
+// keepDisk saves the small disk of a test that failed, for -artifacts.
+func keepDisk(t *testing.T, dir string) {
+	if !t.Failed() {
+		return
+	}
+	if err := os.CopyFS(dir+"-copy", os.DirFS(dir)); err != nil {
+		t.Errorf("keep %s: %v", dir, err)
+	}
 }
 
 // manifest has functions with a task on a machine.
