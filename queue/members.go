@@ -7,11 +7,9 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // ClusterState is how the gateways of a cluster are, and the copies that they keep, as one of them sees it.
@@ -27,7 +25,7 @@ type ClusterState struct {
 type GatewayState struct {
 	Name    string `json:"name"`
 	Reached bool   `json:"reached"`           // its server is connected with that of Node
-	Version string `json:"version,omitempty"` // of its program; "" while it does not say, as one that waits
+	Version string `json:"version,omitempty"` // of its program; "" while it does not answer, as one that starts
 }
 
 // StreamCopies is where a stream is kept.
@@ -40,8 +38,8 @@ type StreamCopies struct {
 // StreamCopy is what one gateway keeps of a stream.
 type StreamCopy struct {
 	Gateway string `json:"gateway"` // "" for one that has not been seen since the others started
-	Current bool   `json:"current"` // it has everything, but for what is being stored
-	Lag     uint64 `json:"lag"`     // changes that it does not have; not known of a gateway that is away
+	Current bool   `json:"current"` // it has all that there was a second before, by its own word
+	Lag     uint64 `json:"lag"`     // changes that it does not have, those of consumers too; 0 when it does not say
 }
 
 // Current is how many copies have everything.
@@ -55,9 +53,8 @@ func (s StreamCopies) Current() (n int) {
 }
 
 const (
-	askGateways  = 4 * time.Second // for what is asked of gateways and streams, side by side
-	copyOnItsWay = 256             // changes behind which a copy is current: under load each is on its way to some
-	copySilent   = 5 * time.Second // since a gateway said anything of its copy
+	copyLimit  = time.Second            // until a copy has what there was when it was asked for: under load some of it is on its way
+	copyChecks = 100 * time.Millisecond // how often it is looked at meanwhile
 )
 
 // Together reports whether this gateway reaches most gateways of its cluster, itself among them: without them it can store
@@ -85,7 +82,7 @@ func (q *Queue) reached() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// ClusterState looks at the cluster. What does not answer within four seconds is what is wrong with it, and no error.
+// ClusterState looks at the cluster. What does not answer within two seconds is what is wrong with it, and no error.
 func (q *Queue) ClusterState(ctx context.Context) (ClusterState, error) {
 	if q.index == nil {
 		return ask[ClusterState](ctx, q, "cluster", nil)
@@ -98,78 +95,89 @@ func (q *Queue) ClusterState(ctx context.Context) (ClusterState, error) {
 	if q.Together() {
 		s.Leader = q.Leader()
 	}
-	var asked sync.WaitGroup
-	asked.Go(func() { s.Gateways = q.gateways(ctx) })
-	asked.Go(func() { s.Streams = q.copies(ctx) })
-	asked.Wait()
+	reached := q.reached()
+	words, streams := q.copies(ctx, reached)
+	for _, name := range q.lease.gateways {
+		s.Gateways = append(s.Gateways, GatewayState{name, slices.Contains(reached, name), words[name].Version})
+	}
+	s.Streams = streams
 	s.Problems = append(s.Problems, s.problems()...)
 	return s, ctx.Err()
 }
 
-// serveGateway has other gateways know which program this one runs.
-func (q *Queue) serveGateway(c *Cluster) error {
-	return q.Serve(gatewayEndpoint(c.Node), askGateways, func(context.Context, string) (any, error) { return c.Version, nil })
+// copies asks gateways what they have, and says of every stream who keeps it, and what they lack of what there was when this
+// was called. Those that lack something are asked again, for a moment.
+func (q *Queue) copies(ctx context.Context, gateways []string) (map[string]gatewayWord, []StreamCopies) {
+	words := q.words(ctx, gateways)
+	goal, end := agreed(words), time.Now().Add(copyLimit)
+	for {
+		streams := q.compare(words, goal)
+		late := behind(streams, words)
+		if len(late) == 0 || time.Now().After(end) || ctx.Err() != nil {
+			return words, streams
+		}
+		q.pauseFor(ctx, copyChecks)
+		maps.Copy(words, q.words(ctx, late))
+	}
 }
 
-func gatewayEndpoint(node string) string { return "gateway-" + node }
-
-func (q *Queue) gateways(ctx context.Context) []GatewayState {
-	ctx, cancel := context.WithTimeout(ctx, askGateways)
-	defer cancel()
-	reached, all := q.reached(), make([]GatewayState, len(q.lease.gateways))
-	var asked sync.WaitGroup
-	for i, name := range q.lease.gateways {
-		all[i] = GatewayState{Name: name, Reached: slices.Contains(reached, name)}
-		if all[i].Reached {
-			asked.Go(func() {
-				all[i].Version, _ = askUntil[string](ctx, q, gatewayEndpoint(name), nil) // one that waits does not say
-			})
+// behind are the gateways that answer and lack something.
+func behind(streams []StreamCopies, words map[string]gatewayWord) (late []string) {
+	for _, s := range streams {
+		for _, c := range s.Copies {
+			if _, answers := words[c.Gateway]; answers && !c.Current && !slices.Contains(late, c.Gateway) {
+				late = append(late, c.Gateway)
+			}
 		}
 	}
-	asked.Wait()
-	return all
-}
-
-// copies asks the leader of each stream, side by side.
-func (q *Queue) copies(ctx context.Context) []StreamCopies {
-	ctx, cancel := context.WithTimeout(ctx, askGateways)
-	defer cancel()
-	names := streamNames()
-	all := make([]StreamCopies, len(names))
-	var asked sync.WaitGroup
-	for i, name := range names {
-		asked.Go(func() { all[i] = q.copiesOf(ctx, name) })
-	}
-	asked.Wait()
-	return all
+	return late
 }
 
 func streamNames() []string {
 	return []string{streamEvents, streamCalls, streamRetry, streamDead, streamLog, streamAdvisory, streamBodies, streamConfig}
 }
 
-func (q *Queue) copiesOf(ctx context.Context, name string) StreamCopies {
-	c := StreamCopies{Stream: name, Copies: []StreamCopy{}}
-	s, err := q.js.Stream(ctx, name)
-	if err != nil || s.CachedInfo().Cluster == nil {
-		return c
+// compare says of every stream what each gateway has of it.
+func (q *Queue) compare(words map[string]gatewayWord, goal map[part]uint64) (all []StreamCopies) {
+	lags := map[string]map[string]uint64{}
+	for name, w := range words {
+		lags[name] = w.lags(goal)
 	}
-	info := s.CachedInfo().Cluster
-	if c.Leader = info.Leader; c.Leader == "" {
-		return c
+	together := q.Together()
+	for _, name := range streamNames() {
+		s := StreamCopies{Stream: name, Copies: []StreamCopy{}}
+		if leader, others := leaderOf(name, words); leader != "" && together { // who is cut off may not know yet that it leads no more
+			s.Leader = leader
+			for _, gateway := range append(others, leader) {
+				s.Copies = append(s.Copies, q.copyOf(name, gateway, lags))
+			}
+		}
+		slices.SortFunc(s.Copies, func(a, b StreamCopy) int { return cmp.Compare(a.Gateway, b.Gateway) })
+		all = append(all, s)
 	}
-	c.Copies = append(c.Copies, StreamCopy{Gateway: c.Leader, Current: true})
-	for _, p := range info.Replicas {
-		c.Copies = append(c.Copies, q.copyOf(p))
-	}
-	slices.SortFunc(c.Copies, func(a, b StreamCopy) int { return cmp.Compare(a.Gateway, b.Gateway) })
-	return c
+	return all
 }
 
-func (q *Queue) copyOf(p *jetstream.PeerInfo) StreamCopy {
-	c := StreamCopy{Current: !p.Offline && !p.Pending && p.Active < copySilent && p.Lag <= copyOnItsWay, Lag: p.Lag}
-	if slices.Contains(q.lease.gateways, p.Name) {
-		c.Gateway = p.Name
+// leaderOf returns who leads a stream, and who else keeps it; "" while nobody says so.
+func leaderOf(stream string, words map[string]gatewayWord) (leader string, others []string) {
+	for name, w := range words {
+		for _, l := range w.Leads {
+			if l.Stream == stream {
+				return name, slices.Clone(l.Others)
+			}
+		}
+	}
+	return "", nil
+}
+
+// copyOf is what a gateway has. Who lacks some of the list of all streams lacks something of each.
+func (q *Queue) copyOf(stream, gateway string, lags map[string]map[string]uint64) (c StreamCopy) {
+	if slices.Contains(q.lease.gateways, gateway) {
+		c.Gateway = gateway
+	}
+	if of, answers := lags[gateway]; answers {
+		c.Lag = of[stream] + of[""]
+		c.Current = c.Lag == 0
 	}
 	return c
 }
@@ -192,7 +200,8 @@ func (s *ClusterState) problems() (all []string) {
 			away[g.Name] = true
 			all = append(all, fmt.Sprintf("the gateway %s is not reached from %s: its copies fall behind", g.Name, s.Node))
 		case g.Version == "":
-			all = append(all, fmt.Sprintf("the gateway %s does not serve yet", g.Name))
+			away[g.Name] = true
+			all = append(all, fmt.Sprintf("the gateway %s does not answer: it starts, or stands still", g.Name))
 		}
 	}
 	for _, c := range s.Streams {

@@ -1,14 +1,15 @@
 package queue
 
 import (
+	"bytes"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/funker-dispatch/funker-dispatch/queue/natstest"
@@ -76,6 +77,47 @@ func TestClusterState_SaysWhoIsAwayUntilItsCopiesAreCurrentAgain(t *testing.T) {
 	f.well("a")
 }
 
+func TestClusterState_CallsAReplacedGatewayCurrentOnlyWhenTheNextOneMayBeLost(t *testing.T) {
+	f := newFleet(t)
+	a := f.open["a"]
+	for i := range 10 {
+		if err := a.AddFunction(t.Context(), fmt.Sprintf("F%d", i), Retry{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	large := bytes.Repeat([]byte("1"), 100<<10)
+	for i := range 50 {
+		if _, err := a.Publish(t.Context(), &Event{Source: "s", Function: fmt.Sprintf("F%d", i%10), Body: large}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.well("a")
+	f.kill("c")
+	if err := os.RemoveAll(filepath.Join(f.dir, "c")); err != nil {
+		t.Fatal(err)
+	}
+	f.start("c")
+	f.well("a")
+	f.kill("b")
+	begin := time.Now()
+	ran := make(chan string, 100)
+	for i := range 10 {
+		work(t, f.open["c"], fmt.Sprintf("F%d", i), 1, func(e *Event) Result {
+			ran <- e.ID
+			return Result{Outcome: OutcomeOK}
+		})
+	}
+	last := publish(t, a, "F0")
+	seen := map[string]bool{}
+	for len(seen) < 51 {
+		seen[await(t, ran)] = true
+	}
+	if !seen[last.ID] {
+		t.Errorf("%s has not run", last.ID)
+	}
+	t.Logf("all have run after %s", time.Since(begin).Round(time.Millisecond))
+}
+
 func TestClusterState_OfTheLastOneIsThatNothingCanBeStored(t *testing.T) {
 	f := newFleet(t)
 	f.well("a")
@@ -121,23 +163,31 @@ func TestClusterState_OfAGatewayAtAnOutsideServerIsEmpty(t *testing.T) {
 	}
 }
 
-func TestCopyOf_ACopyIsBehindWhenItLacksMoreThanIsOnItsWay(t *testing.T) {
+func TestCopyOf_IsCurrentWithAllThatAnyoneKnowsOfAStreamAndItsConsumers(t *testing.T) {
 	q := &Queue{lease: &lease{gateways: []string{"a", "b"}}}
-	for _, c := range []struct {
-		peer jetstream.PeerInfo
+	all := []holding{{"", "", 7, 7}, {"S", "", 30, 30}, {"S", "fn-F", 5, 5}, {"T", "", 9, 9}}
+	for what, c := range map[string]struct {
+		has  []holding
 		want StreamCopy
 	}{
-		{jetstream.PeerInfo{Name: "b", Current: true}, StreamCopy{"b", true, 0}},
-		{jetstream.PeerInfo{Name: "b", Lag: copyOnItsWay}, StreamCopy{"b", true, copyOnItsWay}},
-		{jetstream.PeerInfo{Name: "b", Lag: copyOnItsWay + 1}, StreamCopy{"b", false, copyOnItsWay + 1}},
-		{jetstream.PeerInfo{Name: "b", Current: true, Offline: true}, StreamCopy{"b", false, 0}},
-		{jetstream.PeerInfo{Name: "b", Current: true, Active: copySilent}, StreamCopy{"b", false, 0}},
-		{jetstream.PeerInfo{Name: "b", Pending: true}, StreamCopy{"b", false, 0}},
-		{jetstream.PeerInfo{Name: "Server name unknown at this time", Offline: true}, StreamCopy{"", false, 0}},
+		"the same":            {all, StreamCopy{"b", true, 0}},
+		"more":                {append([]holding{{"S", "", 31, 31}}, all[0], all[2]), StreamCopy{"b", true, 0}},
+		"nothing":             {nil, StreamCopy{"b", false, 42}},
+		"no list":             {all[1:], StreamCopy{"b", false, 7}},
+		"an old list":         {append([]holding{{"", "", 6, 6}}, all[1:]...), StreamCopy{"b", false, 1}},
+		"no consumer":         {append([]holding{all[0]}, all[1], all[3]), StreamCopy{"b", false, 5}},
+		"agreed and not made": {append([]holding{{"S", "", 28, 30}}, all[0], all[2]), StreamCopy{"b", false, 2}},
+		"nothing of another":  {all[:3], StreamCopy{"b", true, 0}},
 	} {
-		if got := q.copyOf(&c.peer); got != c.want {
-			t.Errorf("%+v: got %+v, want %+v", c.peer, got, c.want)
+		words := map[string]gatewayWord{"a": {Holdings: all}, "b": {Holdings: c.has}}
+		goal := agreed(map[string]gatewayWord{"a": words["a"]})
+		lags := map[string]map[string]uint64{"b": words["b"].lags(goal)}
+		if got := q.copyOf("S", "b", lags); got != c.want {
+			t.Errorf("%s: got %+v, want %+v", what, got, c.want)
 		}
+	}
+	if got := q.copyOf("S", "Server name unknown at this time", nil); got != (StreamCopy{}) {
+		t.Errorf("got %+v", got)
 	}
 	lagging := StreamCopies{Stream: "S", Leader: "a", Copies: []StreamCopy{{"a", true, 0}, {"b", false, 400}}}
 	s := ClusterState{Leader: "a", Gateways: []GatewayState{{"a", true, "1"}, {"b", true, "1"}}, Streams: []StreamCopies{lagging}}

@@ -94,10 +94,11 @@ func (m *metrics) cluster(ctx context.Context, ch chan<- prometheus.Metric) {
 		leads = 1
 	}
 	gauge(ch, descLeads, leads)
-	reached := len(m.q.reached())
-	gauge(ch, descMembers, float64(reached), "reached")
-	gauge(ch, descMembers, float64(len(m.q.lease.gateways)-reached), "missing")
-	for _, c := range m.q.copies(ctx) {
+	reached := m.q.reached()
+	gauge(ch, descMembers, float64(len(reached)), "reached")
+	gauge(ch, descMembers, float64(len(m.q.lease.gateways)-len(reached)), "missing")
+	_, streams := m.q.copies(ctx, reached)
+	for _, c := range streams {
 		gauge(ch, descCopies, float64(c.Current()), c.Stream, "current")
 		gauge(ch, descCopies, float64(len(c.Copies)-c.Current()), c.Stream, "behind")
 	}

@@ -204,6 +204,7 @@ func TestDocs_AMachineThatIsLostIsReplacedByOneWithAnEmptyFolder(t *testing.T) {
 	p.startAs("c", p.lines("Replace a machine", "funker-dispatch serve ")[0])
 	c.awaitReady()
 	p.run("c", p.lines("Replace a machine", "funker-dispatch cluster status")[0], exitOK)
+	p.gateway("b").kill() // c has to do for it at once
 	p.publish(1)
 	p.succeeded("c", 21)
 }
