@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 )
 
 // Cluster makes the store of a gateway one with those of others. Each of them runs a server of NATS; together they are a
@@ -143,11 +144,17 @@ func (q *Queue) persist(ctx context.Context, f func(context.Context) error) erro
 	if !q.clustered() {
 		return f(ctx)
 	}
+	return insist(ctx, f)
+}
+
+// insist calls f until it gets an answer, a second each time: what a server was asked that is lost is not answered by the
+// one that takes its place.
+func insist(ctx context.Context, f func(context.Context) error) error {
 	for {
 		try, cancel := context.WithTimeout(ctx, tryLimit)
 		err := f(try)
 		cancel()
-		if err == nil || !unavailable(err) {
+		if err == nil || !unavailable(err) || errors.Is(err, nats.ErrConnectionClosed) {
 			return err
 		}
 		select {

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -130,6 +131,36 @@ func TestClusterState_OfTheLastOneIsThatNothingCanBeStored(t *testing.T) {
 	})
 	if a.Together() {
 		t.Error("a says that it reaches most of the others")
+	}
+}
+
+func TestMetrics_OfTheLastGatewayOfAClusterAreWhatItKnowsItself(t *testing.T) {
+	f := newFleet(t)
+	a, registry := f.open["a"], prometheus.NewRegistry()
+	if err := errors.Join(a.measure(registry), a.AddFunction(t.Context(), "Hello", Retry{})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Balance(t.Context()); err != nil { // the index is built
+		t.Fatal(err)
+	}
+	f.kill("b")
+	f.kill("c")
+	var found map[string]bool
+	within(t, electionLimit, "the server does not say what waits", func() bool { // while a leads what it asks for, it does
+		found = map[string]bool{}
+		families, _ := registry.Gather() // its error is what is missing
+		for _, family := range families {
+			found[family.GetName()] = true
+		}
+		return !found["funker_waiting"]
+	})
+	for _, name := range []string{"funker_scheduled", "funker_dead_letters", "funker_workers", "funker_disk_free_bytes", "funker_leader", "funker_cluster_gateways", "funker_stream_copies"} {
+		if !found[name] {
+			t.Errorf("there is no %s", name)
+		}
+	}
+	if found["funker_oldest_waiting_seconds"] {
+		t.Error("there is an oldest event, and it is not known what waits")
 	}
 }
 

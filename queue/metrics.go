@@ -3,13 +3,15 @@ package queue
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// scrapeLimit is how long the streams may take to answer a scrape.
-const scrapeLimit = 5 * time.Second
+// scrapeLimit is how long the streams and the other gateways may take to answer a scrape, which then takes less than five
+// seconds. What is not answered is left out, and the rest is there.
+const scrapeLimit = 4 * time.Second
 
 // metrics are what the queue tells about itself: the time of each sync as it happens, everything else when it is
 // asked. Labels are names of functions, reasons of dead letters and the parts of the balance.
@@ -71,20 +73,22 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.syncs.Collect(ch)
 	m.attempts.Collect(ch)
-	if m.q.inCluster() { // first: while something is lost, the rest may not be answered in time
-		m.cluster(context.Background(), ch)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeLimit)
 	defer cancel()
-	if err := m.functions(ctx, ch); err != nil {
-		ch <- prometheus.NewInvalidMetric(descWaiting, err)
+	var asked sync.WaitGroup
+	if m.q.inCluster() {
+		asked.Go(func() { m.cluster(ctx, ch) })
 	}
-	if err := m.balance(ctx, ch); err != nil {
-		ch <- prometheus.NewInvalidMetric(descDrift, err)
+	for d, write := range map[*prometheus.Desc]func(context.Context, chan<- prometheus.Metric) error{
+		descWaiting: m.functions, descDrift: m.balance, descStored: m.usage,
+	} {
+		asked.Go(func() {
+			if err := write(ctx, ch); err != nil {
+				ch <- prometheus.NewInvalidMetric(d, err)
+			}
+		})
 	}
-	if err := m.usage(ctx, ch); err != nil {
-		ch <- prometheus.NewInvalidMetric(descStored, err)
-	}
+	asked.Wait()
 }
 
 // cluster writes how the gateways and their copies are.
@@ -108,12 +112,12 @@ func gauge(ch chan<- prometheus.Metric, d *prometheus.Desc, v float64, labels ..
 	ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 }
 
-// functions writes what every function has to do.
+// functions writes what every function has to do. What only the server knows is left out when it does not answer.
 func (m *metrics) functions(ctx context.Context, ch chan<- prometheus.Metric) error {
 	built := m.q.index.built.Load()
 	stats, err := m.q.Stats(ctx)
 	if err != nil {
-		return err
+		stats = m.q.statsHere()
 	}
 	crews := crewsOf(m.q.Workers())
 	for _, s := range stats {
@@ -121,9 +125,8 @@ func (m *metrics) functions(ctx context.Context, ch chan<- prometheus.Metric) er
 		gauge(ch, descWorkers, float64(c.workers), s.Function)
 		gauge(ch, descSlots, float64(c.idle), s.Function, "idle")
 		gauge(ch, descSlots, float64(c.slots-c.idle), s.Function, "busy")
-		for lane, n := range map[string]Lane{"calls": s.Calls, "replays": s.Replays, "events": s.Events} {
-			gauge(ch, descWaiting, float64(n.Waiting), s.Function, lane)
-			gauge(ch, descRunning, float64(n.Running), s.Function, lane)
+		if err == nil {
+			writeLanes(ch, s)
 		}
 		paused := 0.0
 		if s.Paused {
@@ -134,16 +137,26 @@ func (m *metrics) functions(ctx context.Context, ch chan<- prometheus.Metric) er
 			continue
 		}
 		gauge(ch, descPlanned, float64(s.Scheduled), s.Function)
-		oldest := 0.0
-		if !s.Oldest.IsZero() {
-			oldest = time.Since(s.Oldest).Seconds()
-		}
-		gauge(ch, descOldest, oldest, s.Function)
 		for _, r := range Reasons() {
 			gauge(ch, descDead, float64(s.Dead[r]), s.Function, string(r))
 		}
+		if err == nil {
+			oldest := 0.0
+			if !s.Oldest.IsZero() {
+				oldest = time.Since(s.Oldest).Seconds()
+			}
+			gauge(ch, descOldest, oldest, s.Function)
+		}
 	}
-	return nil
+	return err
+}
+
+// writeLanes writes what waits and runs.
+func writeLanes(ch chan<- prometheus.Metric, s FunctionStats) {
+	for lane, n := range map[string]Lane{"calls": s.Calls, "replays": s.Replays, "events": s.Events} {
+		gauge(ch, descWaiting, float64(n.Waiting), s.Function, lane)
+		gauge(ch, descRunning, float64(n.Running), s.Function, lane)
+	}
 }
 
 // crewSize is what all workers have of one function.
@@ -178,17 +191,18 @@ func (m *metrics) balance(ctx context.Context, ch chan<- prometheus.Metric) erro
 
 // usage writes how full the store is.
 func (m *metrics) usage(ctx context.Context, ch chan<- prometheus.Metric) error {
-	u, err := m.q.Usage(ctx)
+	u, err := m.q.free(ctx)
 	if err != nil {
 		return err
-	}
-	for _, s := range u.Streams {
-		gauge(ch, descStored, float64(s.Bytes), s.Stream)
-		gauge(ch, descRoom, float64(s.Limit), s.Stream)
 	}
 	if u.Free >= 0 {
 		gauge(ch, descFree, float64(u.Free))
 		gauge(ch, descReserve, float64(u.Reserve))
 	}
-	return nil
+	streams, err := m.q.filled(ctx)
+	for _, s := range streams {
+		gauge(ch, descStored, float64(s.Bytes), s.Stream)
+		gauge(ch, descRoom, float64(s.Limit), s.Stream)
+	}
+	return err
 }

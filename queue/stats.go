@@ -58,6 +58,17 @@ func (q *Queue) Stats(ctx context.Context) ([]FunctionStats, error) {
 	return stats, nil
 }
 
+// statsHere is what is known without the server, of the functions that this gateway has: whether they are paused, and what the
+// index counts, as far as it has read.
+func (q *Queue) statsHere() (stats []FunctionStats) {
+	for function := range q.policies.Range {
+		name, _ := function.(string)
+		stats = append(stats, FunctionStats{Function: name, Paused: q.halts(name)})
+	}
+	q.addWork(stats, positions{})
+	return stats
+}
+
 func (p position) lane() Lane { return Lane{Waiting: p.waiting, Running: p.running} }
 
 // addWork adds what the index knows.

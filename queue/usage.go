@@ -31,15 +31,23 @@ func (q *Queue) Usage(ctx context.Context) (Usage, error) {
 	if err != nil {
 		return Usage{}, err
 	}
+	if u.Streams, err = q.filled(ctx); err != nil {
+		return Usage{}, err
+	}
+	return u, nil
+}
+
+// filled measures the streams that refuse what is new when they are full.
+func (q *Queue) filled(ctx context.Context) (all []StreamUsage, err error) {
 	for _, name := range []string{streamEvents, streamBodies} {
 		s, err := q.js.Stream(ctx, name)
 		if err != nil {
-			return Usage{}, fmt.Errorf("open %s: %w", name, err)
+			return nil, fmt.Errorf("open %s: %w", name, err)
 		}
 		info := s.CachedInfo()
-		u.Streams = append(u.Streams, StreamUsage{name, info.State.Bytes, uint64(max(0, info.Config.MaxBytes))}) //nolint:gosec // not negative
+		all = append(all, StreamUsage{name, info.State.Bytes, uint64(max(0, info.Config.MaxBytes))}) //nolint:gosec // not negative
 	}
-	return u, nil
+	return all, nil
 }
 
 // free measures what is not used.

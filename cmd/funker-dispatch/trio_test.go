@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -210,6 +211,31 @@ func TestTrio_ClusterStatusSaysWhatAnOperatorLooksFor(t *testing.T) {
 		m := a.metrics()
 		return strings.Contains(m, "\nfunker_cluster_gateways{state=\"missing\"} 0\n") && strings.Contains(m, "\nfunker_stream_copies{state=\"current\",stream=\"FUNKER_EVENTS\"} 3\n")
 	})
+}
+
+func TestTrio_WhileAGatewayStandsStillTheOthersTellWithinFiveSecondsWhatIsBehind(t *testing.T) {
+	inPreview(t)
+	c := newLoopbackTrio(t)
+	c.start()
+	function, _ := startFunction(t, "echo")
+	mustCLI(t, c.args("apply", write(t, c.dir, "functions.yaml", fmt.Sprintf("functions: {Echo: {addresses: [%q]}}", function)))...)
+	mustCLI(t, c.args("cluster", "status", "--wait", "50s")...)
+	tell := func(which string, text ...string) {
+		for _, m := range c.gateways[:2] {
+			c.within(m.name+" tells in time "+which, func() bool {
+				begin := time.Now()
+				got := m.metrics()
+				took := time.Since(begin)
+				return took < 5*time.Second && !slices.ContainsFunc(text, func(line string) bool { return !strings.Contains(got, "\n"+line+"\n") })
+			})
+		}
+	}
+	behind := `funker_stream_copies{state="behind",stream="FUNKER_EVENTS"} 1`
+	c.gateways[2].freeze()
+	tell("at once", behind, `funker_scheduled{function="Echo"} 0`)
+	tell("everything", behind, `funker_cluster_gateways{state="missing"} 1`, `funker_waiting{function="Echo",lane="events"} 0`, "funker_conservation_drift 0")
+	c.gateways[2].signal(syscall.SIGCONT)
+	tell("that it is back", `funker_cluster_gateways{state="missing"} 0`, `funker_stream_copies{state="current",stream="FUNKER_EVENTS"} 3`)
 }
 
 func TestClusterStatus_OfAGatewayThatStandsAloneSaysSo(t *testing.T) {
