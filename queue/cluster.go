@@ -16,6 +16,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Cluster makes the store of a gateway one with those of others. Each of them runs a server of NATS; together they are a
@@ -163,6 +164,39 @@ func insist(ctx context.Context, f func(context.Context) error) error {
 			return errors.Join(err, context.Cause(ctx))
 		}
 	}
+}
+
+// shareEvents returns how much events may take in a cluster, in bytes, for a gateway that was not told: as much as the cluster
+// has for them. Each gateway would choose by its own disk, and change the streams at its start to what another one changes
+// back. A new cluster gets what the first one chooses.
+func (q *Queue) shareEvents(ctx context.Context, o Options, disk space) (most int64, err error) {
+	cfg := streamsOf(o)[0]
+	cfg.Metadata = settings(cfg)
+	err = q.insistOnStream(ctx, func(ctx context.Context) error {
+		s, err := q.js.Stream(ctx, cfg.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			s, err = q.js.CreateStream(ctx, cfg)
+		}
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // since it was looked for
+			s, err = q.js.Stream(ctx, cfg.Name)
+		}
+		if err != nil {
+			return fmt.Errorf("open stream %s: %w", cfg.Name, err)
+		}
+		most = s.CachedInfo().Config.MaxBytes
+		return nil
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case most > disk.store():
+		q.log.Warn("events may take more in this cluster than this disk has: it is full first; --max-events at all gateways changes that",
+			"cluster", formatSize(most), "disk", formatSize(disk.store()))
+	case most != o.MaxEvents:
+		q.log.Info("events may take as much as the cluster has for them; --max-events at all gateways changes that",
+			"cluster", formatSize(most), "by_disk", formatSize(o.MaxEvents))
+	}
+	return most, nil
 }
 
 // clustered reports whether the server is one of several, or may be: behind an outside one, or in another domain.

@@ -69,17 +69,27 @@ func (f *fleet) options(name string) Options {
 // start starts gateways side by side, and returns when all have joined.
 func (f *fleet) start(names ...string) {
 	f.t.Helper()
-	var wg sync.WaitGroup
+	var all []Options
 	for _, name := range names {
+		all = append(all, f.options(name))
+	}
+	f.startWith(all...)
+}
+
+// startWith is start with other options.
+func (f *fleet) startWith(all ...Options) {
+	f.t.Helper()
+	var wg sync.WaitGroup
+	for _, o := range all {
 		wg.Go(func() {
-			q, err := Open(f.t.Context(), f.options(name))
+			q, err := Open(f.t.Context(), o)
 			if err != nil {
-				f.t.Errorf("open %s: %v", name, err)
+				f.t.Errorf("open %s: %v", o.Cluster.Node, err)
 				return
 			}
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.open[name] = q
+			f.open[o.Cluster.Node] = q
 		})
 	}
 	wg.Wait()
@@ -352,6 +362,57 @@ func TestCluster_WhoHasAnotherKeyStaysOutside(t *testing.T) {
 	}
 	if text := log.String(); !strings.Contains(text, "TLS route handshake error") {
 		t.Errorf("the log does not say why: %s", text)
+	}
+}
+
+func TestCluster_AGatewayThatIsNotToldTheSizeOfTheStreamsTakesWhatTheyHave(t *testing.T) {
+	f := newFleet(t)
+	f.stop("c")
+	o := f.options("c")
+	o.MaxEvents = MinEvents
+	f.startWith(o)
+	sizes := func() (all []int64) {
+		for _, cfg := range streamConfigs(Options{}) {
+			s, err := f.open["c"].js.Stream(t.Context(), cfg.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, s.CachedInfo().Config.MaxBytes)
+		}
+		return all
+	}
+	told := sizes()
+	if told[0] != MinEvents {
+		t.Fatalf("sizes of the streams: %d", told)
+	}
+	f.well("c")
+	f.stop("b") // a change may need all
+	f.stop("a")
+	changes, err := f.open["c"].nc.SubscribeSync("$JS.API.STREAM.*.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log logBuffer
+	o = f.options("a")
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	f.startWith(o)
+	if got := sizes(); !slices.Equal(got, told) {
+		t.Errorf("sizes of the streams: %d, were %d", got, told)
+	}
+	n, _, err := changes.Pending()
+	if n == 0 || err != nil {
+		t.Errorf("%d requests are seen, %v", n, err)
+	}
+	for range n {
+		if m, err := changes.NextMsg(time.Second); err != nil || !strings.HasPrefix(m.Subject, "$JS.API.STREAM.INFO.") && !strings.HasPrefix(m.Subject, "$JS.API.STREAM.MSG") {
+			t.Errorf("asked for %s, %v", m.Subject, err)
+		}
+	}
+	if text := log.String(); !strings.Contains(text, "events may take as much as the cluster has for them") || !strings.Contains(text, `cluster="16 MiB"`) {
+		t.Errorf("the log does not say so: %s", text)
+	}
+	if got := f.open["a"].house.history.events; got != MinEvents {
+		t.Errorf("history is trimmed as if events had %d bytes", got)
 	}
 }
 

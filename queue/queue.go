@@ -104,7 +104,7 @@ func ParseDurability(s string) (Durability, error) {
 type Options struct {
 	Dir        string        // data folder, made when it is missing; required
 	Listen     string        // TCP address for workers and the nats CLI, or a host name of this machine; "" keeps the server to this process
-	MaxEvents  int64         // bytes that FUNKER_EVENTS may take; half of the disk, at most 4 GiB
+	MaxEvents  int64         // bytes that FUNKER_EVENTS may take; half of the disk, at most 4 GiB; in a cluster what it has already
 	Durability Durability    // DurabilityGroup
 	AckWait    time.Duration // DefaultAckWait, at least MinAckWait
 	Log        *slog.Logger  // slog.Default
@@ -195,12 +195,18 @@ func (q *Queue) start(ctx context.Context, o Options, key nkeys.KeyPair) error {
 	if err != nil {
 		return err
 	}
+	told := o.MaxEvents > 0
 	if o.MaxEvents, err = s.maxEvents(o.MaxEvents); err != nil {
 		return err
 	}
 	if o.Cluster != nil {
 		if err := q.join(ctx); err != nil {
 			return err
+		}
+		if !told {
+			if o.MaxEvents, err = q.shareEvents(ctx, o, s); err != nil {
+				return err
+			}
 		}
 	}
 	if err := q.createStreams(ctx, streamsOf(o)); err != nil {

@@ -220,22 +220,26 @@ func streamsOf(o Options) []jetstream.StreamConfig {
 
 // createStreams makes the streams or brings those of an older version up to date.
 func (q *Queue) createStreams(ctx context.Context, all []jetstream.StreamConfig) error {
-	var once sync.Once
 	for _, cfg := range all {
-		err := q.persist(ctx, func(ctx context.Context) error {
-			err := createStream(ctx, q.js, cfg)
-			if peerless(err) {
-				once.Do(func() {
-					q.log.Warn("waiting for the other gateways: a new cluster begins when there is one for each copy")
-				})
-			}
-			return err
-		})
-		if err != nil {
+		if err := q.insistOnStream(ctx, func(ctx context.Context) error { return createStream(ctx, q.js, cfg) }); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// insistOnStream is persist for what makes or changes a stream. The log says when that takes all gateways.
+func (q *Queue) insistOnStream(ctx context.Context, f func(context.Context) error) error {
+	var once sync.Once
+	return q.persist(ctx, func(ctx context.Context) error {
+		err := f(ctx)
+		if peerless(err) {
+			once.Do(func() {
+				q.log.Warn("waiting for the other gateways: a new cluster begins when there is one for each copy, and streams change only then")
+			})
+		}
+		return err
+	})
 }
 
 // createStream makes a stream or brings it up to date. How it writes to its file cannot be changed once it exists.

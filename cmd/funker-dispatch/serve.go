@@ -48,7 +48,7 @@ services.json) and DOCKER_SOCKET.`,
 	f.StringVar(&o.natsListen, "nats-listen", "127.0.0.1:4222", "NATS address for workers and the nats CLI; a range, such as 10.253.0.0/16:4222, is the address of this machine in it")
 	f.BoolVar(&o.anyWorker, "workers-without-key", false, "let everybody who reaches the NATS address be a worker: only on a network that nobody else is on")
 	f.StringVar(&durability, "durability", string(queue.DurabilityGroup), "when an event counts as stored: after a sync that all who wait share (group), after one of its own (always), or without one (none)")
-	f.Var((*size)(&o.maxEvents), "max-events", "largest size of the stored events, such as 4GiB (default 4GiB, or half of a smaller disk)")
+	f.Var((*size)(&o.maxEvents), "max-events", "largest size of the stored events, such as 4GiB (default 4GiB, or half of a smaller disk; in a cluster what it has already)")
 	f.DurationVar(&o.ackWait, "ack-wait", queue.DefaultAckWait, "how long an event of a worker that died waits until another worker gets it")
 	f.BoolVar(&o.noWorker, "no-worker", false, "run no worker in this process")
 	f.DurationVar(&o.grace, "grace", defaultGrace, "how long stopping waits for what runs")
