@@ -245,6 +245,9 @@ func (q *Queue) noteBegin(ctx context.Context) error {
 	q.begun = make(map[string]uint64)
 	for _, stream := range []string{streamEvents, streamRetry} {
 		state, err := q.state(ctx, stream)
+		if errors.Is(err, jetstream.ErrStreamNotFound) && q.clustered() { // it is there: another server has just said so
+			err = fmt.Errorf("%w: %w", jetstream.ErrNoStreamResponse, err)
+		}
 		if err != nil {
 			return err
 		}
