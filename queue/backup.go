@@ -34,6 +34,8 @@ type manifest struct {
 	Time     time.Time      `json:"time"` // when the backup began: whatever was accepted before is in it
 	Streams  []backedStream `json:"streams"`
 	Findings []Finding      `json:"findings"` // what could not be saved, or is saved although something is wrong with it
+	// Final is the id of the notice in the store whose last backup this is: see FinalBackup.
+	Final string `json:"final,omitempty"`
 }
 
 type backedStream struct {
@@ -51,7 +53,10 @@ type backedStream struct {
 // and then each stream is read on until it holds whatever these states say was moved to it. That is done in the
 // opposite order, so that a message which the backup has refers to nothing that it has not.
 func (q *Queue) Backup(ctx context.Context, dir string, progress Progress) (report VerifyReport, err error) {
-	m := manifest{Version: manifestVersion, Time: time.Now().UTC()}
+	return q.backup(ctx, dir, manifest{Version: manifestVersion, Time: time.Now().UTC()}, progress)
+}
+
+func (q *Queue) backup(ctx context.Context, dir string, m manifest, progress Progress) (report VerifyReport, err error) {
 	a := newAudit()
 	defer func() { report = a.VerifyReport }()
 	dir = filepath.Clean(dir)
@@ -162,38 +167,70 @@ var errBrokenOff = errors.New("the server broke the snapshot off")
 // At a file that it cannot read the server breaks off. It takes turns at random between the error and what it has read
 // before it: one try in two is without the consumers.
 func (b *streamBackup) snapshot(ctx context.Context) error {
+	begun := time.Now()
 	for try := 1; ; try++ {
 		err := b.trySnapshot(ctx)
-		if !errors.Is(err, errBrokenOff) || try == snapshotTries {
+		switch {
+		case brokenOff(err) && b.q.clustered() && time.Since(begun) < leadersPatience:
+			if b.q.pauseFor(ctx, joinEvery); ctx.Err() != nil {
+				return err
+			}
+		case !errors.Is(err, errBrokenOff) || try >= snapshotTries:
 			return err
 		}
 	}
 }
 
+// leadersPatience is how long the consumers of a cluster may take to elect their leaders. Without one the server cannot
+// tell where the consumer stands, and breaks the snapshot off.
+const leadersPatience = 30 * time.Second
+
+// brokenOff reports whether a snapshot has no end.
+func brokenOff(err error) bool {
+	return errors.Is(err, errBrokenOff) || errors.Is(err, natsarchive.ErrInvalidArchive) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
 func (b *streamBackup) trySnapshot(ctx context.Context) error {
-	sub, err := b.q.nc.SubscribeSync(b.q.nc.NewInbox())
+	s, err := b.q.openSnapshot(ctx, b.Name)
 	if err != nil {
-		return fmt.Errorf("subscribe: %w", err)
-	}
-	defer func() { _ = sub.Unsubscribe() }() // fails only when the connection is closed
-	var answer struct {
-		Config json.RawMessage       `json:"config"`
-		State  jetstream.StreamState `json:"state"`
-		Error  *jetstream.APIError   `json:"error"`
-	}
-	if err := b.q.api(ctx, "STREAM.SNAPSHOT."+b.Name, map[string]any{"deliver_subject": sub.Subject}, &answer); err != nil {
 		return err
 	}
-	if answer.Error != nil {
-		return answer.Error
-	}
-	b.FirstSeq = max(1, answer.State.FirstSeq)
+	defer s.close()
+	b.FirstSeq = max(1, s.State.FirstSeq)
 	b.LastSeq = b.FirstSeq - 1
-	b.total = answer.State.LastSeq + 1 - b.FirstSeq
-	if err := b.copy(natsarchive.NewReader(s2.NewReader(chunks(ctx, sub)))); err != nil {
+	b.total = s.State.LastSeq + 1 - b.FirstSeq
+	if err := b.copy(s.archive); err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
-	return writeJSON(filepath.Join(b.dir, settingsFile), map[string]any{"config": answer.Config, "state": answer.State})
+	return writeJSON(filepath.Join(b.dir, settingsFile), map[string]any{"config": s.Config, "state": s.State})
+}
+
+// snapshot is what the server gives out of a stream.
+type snapshot struct {
+	Config  json.RawMessage       `json:"config"`
+	State   jetstream.StreamState `json:"state"`
+	Error   *jetstream.APIError   `json:"error"`
+	archive *natsarchive.Reader
+	sub     *nats.Subscription
+}
+
+func (s *snapshot) close() { _ = s.sub.Unsubscribe() } // fails only when the connection is closed
+
+func (q *Queue) openSnapshot(ctx context.Context, stream string) (*snapshot, error) {
+	sub, err := q.nc.SubscribeSync(q.nc.NewInbox())
+	if err != nil {
+		return nil, fmt.Errorf("subscribe: %w", err)
+	}
+	s := &snapshot{sub: sub, archive: natsarchive.NewReader(s2.NewReader(chunks(ctx, sub)))}
+	err = q.api(ctx, "STREAM.SNAPSHOT."+stream, map[string]any{"deliver_subject": sub.Subject}, s)
+	if err == nil && s.Error != nil {
+		err = s.Error
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
 }
 
 type archived struct {

@@ -40,7 +40,7 @@ func VerifyFolder(ctx context.Context, dir string, progress Progress) (VerifyRep
 	if err != nil {
 		return a.VerifyReport, fmt.Errorf("no streams in %s: %w", dir, err)
 	}
-	sortStreams(names)
+	names = sortStreams(names)
 	for _, name := range bodiesLast(names, func(name string) string { return name }) {
 		f := &streamFolder{streamAudit: a.begin(name, 1), dir: filepath.Join(streams, name)}
 		if err := f.verify(ctx, progress); err != nil {

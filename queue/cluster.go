@@ -132,7 +132,7 @@ func (c *Cluster) claim(dir string) error {
 		return fmt.Errorf("read data folder: %w", err)
 	}
 	if len(streams) > 0 {
-		return fmt.Errorf("%w: %s holds the events of one that stands alone, and a cluster would not see them: choose another folder; they cannot be moved into a cluster yet", ErrCluster, dir)
+		return fmt.Errorf("%w: %s holds the events of one that stands alone, and a cluster would not see them: choose another folder, and move them as docs/cluster-move.md says", ErrCluster, dir)
 	}
 	if err := WriteFile(filepath.Join(dir, clusterFile), c.Node+"\n"); err != nil {
 		return fmt.Errorf("write data folder: %w", err)

@@ -32,6 +32,14 @@ type fleet struct {
 // newFleet starts three gateways in this process.
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
+	f := emptyFleet(t)
+	f.start("a", "b", "c")
+	return f
+}
+
+// emptyFleet starts none.
+func emptyFleet(t *testing.T) *fleet {
+	t.Helper()
 	key, err := ParseClusterKey(NewClusterKey())
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +49,6 @@ func newFleet(t *testing.T) *fleet {
 		f.peers[name] = freePort(t)
 	}
 	t.Cleanup(f.close)
-	f.start("a", "b", "c")
 	return f
 }
 
@@ -69,20 +76,34 @@ func (f *fleet) options(name string) Options {
 // start starts gateways side by side, and returns when all have joined.
 func (f *fleet) start(names ...string) {
 	f.t.Helper()
-	var all []Options
+	f.startWith(f.all(names)...)
+}
+
+func (f *fleet) all(names []string) (all []Options) {
 	for _, name := range names {
 		all = append(all, f.options(name))
 	}
-	f.startWith(all...)
+	return all
 }
 
 // startWith is start with other options.
 func (f *fleet) startWith(all ...Options) {
 	f.t.Helper()
+	f.each(Open, all)
+}
+
+// hold starts gateways that are held.
+func (f *fleet) hold(names ...string) {
+	f.t.Helper()
+	f.each(Hold, f.all(names))
+}
+
+func (f *fleet) each(open func(context.Context, Options) (*Queue, error), all []Options) {
+	f.t.Helper()
 	var wg sync.WaitGroup
 	for _, o := range all {
 		wg.Go(func() {
-			q, err := Open(f.t.Context(), o)
+			q, err := open(f.t.Context(), o)
 			if err != nil {
 				f.t.Errorf("open %s: %v", o.Cluster.Node, err)
 				return

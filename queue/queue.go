@@ -120,6 +120,8 @@ type Options struct {
 
 	// WorkersWithoutKey lets everybody who reaches Listen be a worker: take work, with its bodies, and answer calls.
 	WorkersWithoutKey bool
+
+	held bool // see Hold
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -150,7 +152,7 @@ func (o Options) withDefaults() (Options, error) {
 }
 
 // Open starts the embedded server on a data folder and connects to it, or connects to Options.Outside. It returns
-// ErrLocked when another process uses the folder, ErrAddressInUse, and ErrOutside.
+// ErrLocked when another process uses the folder, ErrAddressInUse, ErrNotServed, and ErrOutside.
 func Open(ctx context.Context, o Options) (*Queue, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -209,6 +211,9 @@ func (q *Queue) start(ctx context.Context, o Options, key nkeys.KeyPair) error {
 			}
 		}
 	}
+	if err := q.refuseNotice(ctx); err != nil {
+		return err
+	}
 	if err := q.createStreams(ctx, streamsOf(o)); err != nil {
 		return err
 	}
@@ -219,7 +224,10 @@ func (q *Queue) start(ctx context.Context, o Options, key nkeys.KeyPair) error {
 		q.holdLease(o.Cluster.Node, true, slices.Sorted(maps.Keys(o.Cluster.Peers)))
 	}
 	q.index = newIndex(q, func() (puller, error) { return dialTap(q.server.InProcessConn, key) })
-	return q.work(ctx, o, s.store())
+	if err := q.work(ctx, o, s.store()); err != nil {
+		return err
+	}
+	return q.refuseNotice(ctx) // whoever leaves one looks for gateways that answer after that
 }
 
 // work begins what a gateway does when its streams are there. store is how much they may take together, in bytes.

@@ -13,7 +13,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -22,7 +26,7 @@ import (
 const restoring = "restoring"
 
 // Restore makes a data folder from a backup: dir must not exist, or be empty. It first compares the backup with its
-// manifest, then reads it in, and last verifies what is on disk. When it returns an error, dir has no streams. The
+// manifest, then reads it in, compares every message, and last verifies what is on disk. When it returns an error, dir has no streams. The
 // report also has what the backup says was wrong when it was made. Messages that are older than their stream keeps them
 // are dropped, and a retry that is overdue moves to its function's waiting work at once.
 func Restore(ctx context.Context, backup, dir string, log *slog.Logger, progress Progress) (report VerifyReport, err error) {
@@ -35,13 +39,14 @@ func Restore(ctx context.Context, backup, dir string, log *slog.Logger, progress
 	}
 	work := filepath.Join(dir, restoring)
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	if err := restoreStreams(ctx, m, backup, work, log, progress); err != nil {
+	differences, err := restoreStreams(ctx, m, backup, work, log, progress)
+	if err != nil {
 		return VerifyReport{}, err
 	}
 	if report, err = VerifyFolder(ctx, work, nil); err != nil {
 		return report, fmt.Errorf("verify what was restored: %w", err)
 	}
-	report.Findings = append(m.Findings, report.Findings...)
+	report.Findings = slices.Concat(m.Findings, differences, report.Findings)
 	if err := os.Rename(filepath.Join(work, streamsDir), filepath.Join(dir, streamsDir)); err != nil {
 		return report, fmt.Errorf("complete data folder: %w", err)
 	}
@@ -103,46 +108,60 @@ func sumFile(file string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
-func restoreStreams(ctx context.Context, m manifest, backup, dir string, log *slog.Logger, progress Progress) (err error) {
+// restoreStreams returns in what the streams differ from the backup then.
+func restoreStreams(ctx context.Context, m manifest, backup, dir string, log *slog.Logger, progress Progress) (differences []Finding, err error) {
 	o, err := Options{Dir: dir, Log: log}.withDefaults()
-	if err != nil {
-		return err
-	}
-	q, _, err := openStore(ctx, o)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, q.Close()) }()
-	for _, s := range m.Streams {
-		if err := q.restoreStream(ctx, s, filepath.Join(backup, s.Name), progress); err != nil {
-			return fmt.Errorf("restore %s: %w", s.Name, err)
-		}
-	}
-	return nil
-}
-
-// settingsAlone reads the settings of a stream for a server that stands alone: the backup may be that of a cluster.
-func settingsAlone(file string) (settings map[string]any, err error) {
-	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	if err := d.Decode(&settings); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+	q, _, err := openStore(ctx, o)
+	if err != nil {
+		return nil, err
 	}
-	config, ok := settings["config"].(map[string]any)
-	if !ok {
-		return nil, fmt.Errorf("%s has no config of a stream", file)
+	defer func() { err = errors.Join(err, q.Close()) }()
+	for _, s := range m.Streams {
+		from := filepath.Join(backup, s.Name)
+		if err := q.restoreStream(ctx, s, from, progress); err != nil {
+			return nil, fmt.Errorf("restore %s: %w", s.Name, err)
+		}
+		c, err := q.compareStream(ctx, s.Name, from)
+		if err != nil {
+			return nil, fmt.Errorf("compare %s with the backup: %w", s.Name, err)
+		}
+		differences = append(differences, c.findings...)
 	}
-	config["num_replicas"] = 1
-	return settings, nil
+	return differences, nil
 }
+
+// restoredSettings are those of a stream in a backup, with as many copies as it has here.
+func (q *Queue) restoredSettings(dir string) (map[string]json.RawMessage, error) {
+	data, err := os.ReadFile(filepath.Join(dir, settingsFile))
+	if err != nil {
+		return nil, err
+	}
+	var settings, config map[string]json.RawMessage
+	if err := json.Unmarshal(data, &settings); err != nil {
+		return nil, fmt.Errorf("%s: %w", settingsFile, err)
+	}
+	if err := json.Unmarshal(settings["config"], &config); err != nil {
+		return nil, fmt.Errorf("%s: %w", settingsFile, err)
+	}
+	config["num_replicas"] = json.RawMessage("1")
+	if q.clustered() {
+		config["num_replicas"] = json.RawMessage(strconv.Itoa(replicas))
+		delete(config, "persist_mode") // see inCluster
+	}
+	settings["config"], err = json.Marshal(config)
+	return settings, err
+}
+
+// archivePiece is how much of an archive the server gets at a time. A server of a cluster hears nothing from the others while it
+// writes one, and is taken for dead when that takes long.
+const archivePiece = 64 << 10
 
 // restoreStream gives an archive to the server, a piece at a time.
 func (q *Queue) restoreStream(ctx context.Context, s backedStream, dir string, progress Progress) error {
-	settings, err := settingsAlone(filepath.Join(dir, settingsFile))
+	settings, err := q.restoredSettings(dir)
 	if err != nil {
 		return err
 	}
@@ -165,13 +184,12 @@ func (q *Queue) restoreStream(ctx context.Context, s backedStream, dir string, p
 	if begin.Error != nil {
 		return begin.Error
 	}
-	const piece = 1 << 20
-	for at := int64(0); at < size; at += piece {
-		data := make([]byte, min(piece, size-at))
+	for at := int64(0); at < size; at += archivePiece {
+		data := make([]byte, min(archivePiece, size-at))
 		if _, err := f.ReadAt(data, at); err != nil {
 			return err
 		}
-		if _, err := q.give(ctx, begin.To, data); err != nil {
+		if err := q.giveOn(ctx, begin.To, data, at == 0); err != nil {
 			return err
 		}
 		if progress != nil {
@@ -185,12 +203,40 @@ func (q *Queue) restoreStream(ctx context.Context, s backedStream, dir string, p
 	return err
 }
 
-// give sends a piece of an archive; after the last one, which is empty, the server answers what has become of the stream.
+// giveOn gives a piece that is not the last one. In a cluster the server at hand may not know yet where the first one
+// goes.
+func (q *Queue) giveOn(ctx context.Context, to string, piece []byte, first bool) error {
+	for begun := time.Now(); ; {
+		_, err := q.give(ctx, to, piece)
+		if !first || !errors.Is(err, nats.ErrNoResponders) || time.Since(begun) > joinQuiet {
+			return err
+		}
+		select {
+		case <-time.After(joinEvery / 10):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// How long the server may take to write a piece, and for what is left to do after the last one.
+const (
+	piecePatience = 15 * time.Second // it gives up itself when it gets nothing for five
+	endPatience   = 2 * time.Minute
+)
+
+// give sends a piece of an archive, or nothing at its end; after the last one, which is empty, the server answers what has become of the stream.
 func (q *Queue) give(ctx context.Context, to string, piece []byte) (jetstream.StreamState, error) {
 	var answer struct {
 		State jetstream.StreamState `json:"state"`
 		Error *jetstream.APIError   `json:"error"`
 	}
+	patience := endPatience
+	if len(piece) > 0 {
+		patience = piecePatience
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	m, err := q.nc.RequestWithContext(ctx, to, piece)
 	if err != nil {
 		return answer.State, err

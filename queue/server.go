@@ -60,7 +60,7 @@ func startServer(ctx context.Context, o Options) (*embedded, nkeys.KeyPair, erro
 }
 
 func newServer(ctx context.Context, o Options) (*server.Server, nkeys.KeyPair, error) {
-	users, own, err := loadUsers(o.Dir, o.Cluster)
+	users, own, err := loadUsers(o)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -160,10 +160,11 @@ const (
 const workerUser = 2
 
 // loadUsers reads or makes the key files, and makes a key for this process which is never stored. The gateways of a cluster
-// have the same key files.
-func loadUsers(dir string, c *Cluster) ([]*server.NkeyUser, nkeys.KeyPair, error) {
-	if c != nil {
-		if err := c.writeKeys(dir); err != nil {
+// have the same key files. While a gateway is held there are no workers.
+func loadUsers(o Options) ([]*server.NkeyUser, nkeys.KeyPair, error) {
+	dir := o.Dir
+	if o.Cluster != nil {
+		if err := o.Cluster.writeKeys(dir); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -189,6 +190,9 @@ func loadUsers(dir string, c *Cluster) ([]*server.NkeyUser, nkeys.KeyPair, error
 			return nil, nil, fmt.Errorf("read key: %w", err)
 		}
 		users = append(users, &server.NkeyUser{Nkey: public, Permissions: u.permissions})
+	}
+	if o.held {
+		users = users[:workerUser]
 	}
 	return users, own, nil
 }

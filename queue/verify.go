@@ -133,19 +133,28 @@ func (q *Queue) streams(ctx context.Context) ([]jetstream.Stream, error) {
 	if err := list.Err(); err != nil {
 		return nil, fmt.Errorf("list streams: %w", err)
 	}
-	sortStreams(names)
+	names = sortStreams(names)
 	streams := make([]jetstream.Stream, len(names))
 	for i, name := range names {
-		s, err := q.js.Stream(ctx, name)
-		if err != nil {
+		var err error
+		if streams[i], err = q.openStream(ctx, name); err != nil {
 			return nil, fmt.Errorf("open %s: %w", name, err)
 		}
-		streams[i] = s
 	}
 	return streams, nil
 }
 
-func sortStreams(names []string) {
+// openStream waits for a leader of a stream, in a cluster that has just come together.
+func (q *Queue) openStream(ctx context.Context, name string) (s jetstream.Stream, err error) {
+	ctx, cancel := context.WithTimeout(ctx, leadersPatience)
+	defer cancel()
+	err = q.persist(ctx, func(ctx context.Context) error { s, err = q.js.Stream(ctx, name); return err })
+	return s, err
+}
+
+// sortStreams also leaves out the notice, in which nothing is.
+func sortStreams(names []string) []string {
+	names = slices.DeleteFunc(names, func(name string) bool { return name == streamNotice })
 	rank := func(name string) int {
 		if strings.HasPrefix(name, "OBJ_") {
 			return -1
@@ -156,6 +165,7 @@ func sortStreams(names []string) {
 		return len(moveOrder)
 	}
 	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b)) })
+	return names
 }
 
 // bodiesLast puts the object stores to the end: whoever reads an event first, and then its body, finds it.
