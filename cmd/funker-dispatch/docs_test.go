@@ -170,7 +170,7 @@ func check(args []string) string {
 var variable = regexp.MustCompile(`\bFUNKER_[A-Z_]+`)
 
 func TestDocs_EveryEnvironmentVariableBelongsToAFlag(t *testing.T) {
-	known := []string{"FUNKER_", "FUNKER_EVENTS", "FUNKER_CALLS", "FUNKER_RETRY", "FUNKER_DEAD", "FUNKER_LOG", "FUNKER_ADVISORY", // the streams
+	known := []string{"FUNKER_", "FUNKER_EVENTS", "FUNKER_CALLS", "FUNKER_RETRY", "FUNKER_DEAD", "FUNKER_LOG", "FUNKER_ADVISORY", "FUNKER_NOTICE", // the streams
 		browsertest.Pictures}
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {

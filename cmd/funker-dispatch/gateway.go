@@ -102,6 +102,14 @@ func (g *gateway) listeners() []*listener {
 	return slices.DeleteFunc([]*listener{g.public, g.plain, g.admin}, func(l *listener) bool { return l == nil })
 }
 
+// store has no metrics yet.
+func (o *gatewayOptions) store() queue.Options {
+	return queue.Options{
+		Dir: o.data, Listen: o.natsListen, MaxEvents: o.maxEvents, Durability: o.durability, AckWait: o.ackWait, Log: o.log,
+		Cluster: o.cluster, Outside: o.outside, WorkersWithoutKey: o.anyWorker, Tracer: o.tracer,
+	}
+}
+
 func newGateway(ctx context.Context, o gatewayOptions) (*gateway, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -109,10 +117,9 @@ func newGateway(ctx context.Context, o gatewayOptions) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	q, err := queue.Open(ctx, queue.Options{
-		Dir: o.data, Listen: o.natsListen, MaxEvents: o.maxEvents, Durability: o.durability, AckWait: o.ackWait, Log: o.log,
-		Cluster: o.cluster, Outside: o.outside, Metrics: registry, WorkersWithoutKey: o.anyWorker, Tracer: o.tracer,
-	})
+	store := o.store()
+	store.Metrics = registry
+	q, err := queue.Open(ctx, store)
 	if err != nil {
 		waiting.close()
 		return nil, err

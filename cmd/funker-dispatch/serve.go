@@ -25,6 +25,7 @@ func serveCommand() *cobra.Command {
 	var functionsToken, durability string
 	var cluster clusterOptions
 	var outside outsideFlags
+	var held bool
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway: HTTP in, queue, and a worker for functions that this machine reaches",
@@ -61,6 +62,7 @@ services.json) and DOCKER_SOCKET.`,
 	f.BoolVar(&o.ingress.TrustTraces, "trust-traceparent", false, "continue the trace that a request says it belongs to, whoever sends it; otherwise a trace of its own has a link to that one")
 	cluster.add(f)
 	outside.add(f)
+	f.BoolVar(&held, "hold", false, "take no events and run none, only keep the store open for backup and restore: see docs/cluster-move.md")
 	o.tls.add(f)
 	o.adminTLS.add(f)
 	f.StringSliceVar(&o.adminHosts, "admin-host", nil, "without TLS: name under which browsers reach the admin listener, such as that of a proxy in front; localhost and addresses are known; can be repeated")
@@ -98,6 +100,12 @@ services.json) and DOCKER_SOCKET.`,
 		}
 		if o.cluster != nil && o.durability == queue.DurabilityNone {
 			return usagef("--durability none does not go with --cluster-peers: a cluster syncs what it confirms")
+		}
+		if held && o.cluster == nil {
+			return usagef("--hold is for the gateways of a cluster: for one that stands alone stop it, and use backup --offline or restore --data")
+		}
+		if held {
+			return hold(cmd.Context(), &o, begin)
 		}
 		if err = o.read(manifest); err != nil {
 			return err

@@ -79,8 +79,13 @@ func printReport(w io.Writer, out format, r queue.VerifyReport, err error) error
 	} else {
 		err = printFindings(w, r)
 	}
-	if err == nil && len(r.Findings) > 0 {
-		err = fmt.Errorf("problems found: %d", len(r.Findings))
+	return problems(r.Findings, err)
+}
+
+// problems returns err, or an error when there are findings.
+func problems(f []queue.Finding, err error) error {
+	if err == nil && len(f) > 0 {
+		err = fmt.Errorf("problems found: %d", len(f))
 	}
 	return err
 }
@@ -91,7 +96,12 @@ func printFindings(w io.Writer, r queue.VerifyReport) error {
 	for _, s := range r.Streams {
 		fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%d\t%s\n", s.Name, s.Messages, unhashed(s), s.FirstSeq, s.LastSeq, unfinished(s.Torn))
 	}
-	if len(r.Findings) == 0 {
+	return printProblems(t, r.Findings)
+}
+
+// printProblems ends a table with what is wrong.
+func printProblems(t *tabwriter.Writer, findings []queue.Finding) error {
+	if len(findings) == 0 {
 		fmt.Fprintln(t, "nothing is wrong")
 		return t.Flush()
 	}
@@ -99,7 +109,7 @@ func printFindings(w io.Writer, r queue.VerifyReport) error {
 		return err
 	}
 	fmt.Fprintln(t, "\nSTREAM\tSEQUENCES\tEVENT\tPROBLEM")
-	for _, f := range r.Findings {
+	for _, f := range findings {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", f.Stream, sequences(f), f.Event, f.Problem)
 	}
 	return t.Flush()
