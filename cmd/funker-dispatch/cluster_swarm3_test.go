@@ -89,6 +89,7 @@ func (c *cluster) clear() {
 		return exec.Command("docker", "network", "inspect", "funker").Run() != nil && exec.Command("docker", "network", "inspect", "funker-control").Run() != nil
 	})
 	c.clean("secret", "rm", "github")
+	_ = exec.Command("docker", "secret", "rm", "funker-cluster").Run() // where there was a cluster
 }
 
 // rootDir is root, whatever the working folder is.
@@ -126,10 +127,11 @@ func (c *cluster) apply(replicas int, version string) {
 func (c *cluster) send() (stop func()) {
 	ctx, cancel := context.WithCancel(c.Context())
 	var senders sync.WaitGroup
+	before := c.accepted.Load()
 	for s := range 4 {
 		senders.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
-				c.deliver(fmt.Sprintf("%d-%d", s, i))
+				c.deliver(fmt.Sprintf("%d-%d-%d", before, s, i)) // what was sent before would be known
 				wait(ctx, 20*time.Millisecond)
 			}
 		})

@@ -20,12 +20,7 @@ secrets: {github: {external: true}}
 func newHighCluster(t *testing.T) *cluster {
 	t.Helper()
 	c := newSwarm3(t, "1", "2", "3")
-	for i, name := range []string{"a", "b", "c"} {
-		c.docker("node", "update", "--role", "manager", "--label-add", "funker.gateway="+name, fmt.Sprintf("node%d", i+1))
-	}
-	if out, err := c.try(strings.NewReader(mustCLI(t, "cluster", "key")), "secret", "create", "funker-cluster", "-"); err != nil {
-		t.Fatalf("create secret: %v: %s", err, out)
-	}
+	c.makeManagers()
 	begin := time.Now()
 	c.docker("stack", "deploy", "--compose-file", filepath.Join(rootDir, "deploy", "stack-ha.yml"),
 		"--compose-file", write(t, c.dir, "secrets.yml", withSecrets), "funker")
@@ -33,6 +28,17 @@ func newHighCluster(t *testing.T) *cluster {
 	t.Logf("the gateways had found each other %s after the stack was deployed", time.Since(begin).Round(time.Millisecond))
 	c.apply(6, "one")
 	return c
+}
+
+// makeManagers makes all nodes managers, with the labels and the secret of the gateways.
+func (c *cluster) makeManagers() {
+	c.Helper()
+	for i, name := range []string{"a", "b", "c"} {
+		c.docker("node", "update", "--role", "manager", "--label-add", "funker.gateway="+name, fmt.Sprintf("node%d", i+1))
+	}
+	if out, err := c.try(strings.NewReader(mustCLI(c.T, "cluster", "key")), "secret", "create", "funker-cluster", "-"); err != nil {
+		c.Fatalf("create secret: %v: %s", err, out)
+	}
 }
 
 // awaitWhole waits until all gateways are there, and their copies current, as the one on this node says.
