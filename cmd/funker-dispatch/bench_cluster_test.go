@@ -9,10 +9,10 @@ import (
 )
 
 func TestBench_MeasuresAClusterAndWhatLosingAGatewayCosts(t *testing.T) {
+	forCluster(t)
 	t.Setenv(asProgram, "1")
 	var r clusterReport
 	var out, errs buffer
-	inPreview(t)
 	if code := run(t.Context(), []string{"bench", "--cluster", "--kills", "1", "--time", "50ms", "--rounds", "1", "-o", "json"}, &out, &errs); code != exitOK {
 		t.Fatalf("exit code %d: %s", code, errs.String())
 	}

@@ -190,7 +190,7 @@ func (m *mover) notServed(name string, args ...string) {
 	}
 }
 
-func TestCrash_AMoveIntoAClusterAndBackLosesAndRepeatsNothing(t *testing.T) {
+func TestMove_IntoAClusterAndBackLosesAndRepeatsNothing(t *testing.T) {
 	t.Parallel()
 	random, m := seeded(t), newMover(t)
 	m.startGateway()

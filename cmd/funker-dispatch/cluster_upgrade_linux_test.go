@@ -96,7 +96,7 @@ func (s *scenario) keepsNext(when string) {
 
 // The gateways are updated first, then the workers, and one of each goes back: nobody may undo what the other has made.
 func TestUpgrade_TwoReleasesWorkSideBySide(t *testing.T) {
-	inPreview(t)
+	forCluster(t)
 	next, seed := nextRelease(t), uint64(1)
 	s := &scenario{random: rand.New(rand.NewPCG(seed, 0)), trio: newTrio(t, 2)}
 	s.faults = []*fault{{what: "one release after the other", kind: kind{strike: func(s *scenario, f *fault) {

@@ -24,7 +24,6 @@ var clusterAddress = regexp.MustCompile(`10\.0\.0\.(\d):6222`)
 
 func newPagedTrio(t *testing.T) pagedTrio {
 	t.Helper()
-	inPreview(t)
 	p := pagedTrio{newLoopbackTrio(t), documents(t)["docs/cluster.md"]}
 	function, _ := startFunction(t, "echo")
 	write(t, p.dir, "functions.yaml", fmt.Sprintf("functions: {Echo: {addresses: [%q]}}", function))

@@ -71,7 +71,6 @@ func (c *cluster) during(what string, f func()) time.Duration {
 }
 
 func TestHighCluster_LosesNoEventWithANodeNorWithAllNorWhileItIsUpdated(t *testing.T) {
-	inPreview(t)
 	c := newHighCluster(t)
 	stop := c.send()
 	c.awaitAccepted(100)

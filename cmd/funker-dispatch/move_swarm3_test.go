@@ -59,7 +59,6 @@ func (c *cluster) hasAll(where string) {
 }
 
 func TestHighCluster_TakesTheEventsOfOneGatewayAndGivesThemBack(t *testing.T) {
-	inPreview(t)
 	c := newSwarm3(t, "1")
 	for _, n := range []string{"1", "2", "3"} { // of the tests before
 		c.swarm3("docker", n, "volume", "rm", "--force", "funker_data", "funker_data-a", "funker_data-b", "funker_data-c")
