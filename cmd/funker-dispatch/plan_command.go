@@ -16,8 +16,8 @@ import (
 // reference is what was measured on the machine of DESIGN.md, by copies: `bench --cluster` of 2026-11-30, with clients,
 // functions and all gateways on the same two cores.
 var reference = map[int]capacity{
-	1: {Accept: 4400, Run: 1900, CPU: 300, Written: 2000},
-	3: {Accept: 3800, Run: 980, CPU: 475, Written: 6300},
+	1: {Accept: 7300, Run: 2700, CPU: 314, Written: 2050},
+	3: {Accept: 4200, Run: 1100, CPU: 480, Written: 6900},
 }
 
 func planCommand() *cobra.Command {
