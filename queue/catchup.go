@@ -24,9 +24,10 @@ const (
 // reader is how far the index has read a stream.
 type reader struct {
 	shelf    shelf
-	consumer string // "" when it must be made
-	next     uint64 // sequence
-	order    uint64 // how many messages of the consumer have come
+	consumer string    // "" when it must be made
+	next     uint64    // sequence
+	order    uint64    // how many messages of the consumer have come
+	missing  time.Time // since when the next one is not found; zero when it is
 }
 
 // ends are the first and the last messages of the streams.
@@ -160,7 +161,7 @@ func (x *index) pull(ctx context.Context, r *reader, batch int) (got int, known 
 			return
 		}
 		x.ledger.note(&e, now)
-		r.next, r.order = m.seq+1, m.order
+		r.next, r.order, r.missing = m.seq+1, m.order, time.Time{}
 		x.read.Add(1)
 	})
 	if err == nil && early {
@@ -180,18 +181,18 @@ func (x *index) isEarly(e *entry) bool {
 	}
 	for _, r := range [...]ref{e.root, e.record, e.replaces} {
 		if s := r.shelf(); s > 0 && s < e.ref.shelf() && r.seq() >= x.readers[s].next {
-			return x.waits()
+			return stillEarly(&x.early)
 		}
 	}
 	return false
 }
 
-// waits reports whether the index goes on waiting for what it does not find.
-func (x *index) waits() bool {
-	if x.early.IsZero() {
-		x.early = time.Now()
+// stillEarly reports whether to go on waiting for what is not there, since the time that it notes.
+func stillEarly(since *time.Time) bool {
+	if since.IsZero() {
+		*since = time.Now()
 	}
-	return time.Since(x.early) < earlyLimit
+	return time.Since(*since) < earlyLimit
 }
 
 // skip passes over messages that are gone, when a pull found none. A message that is there may not be there for the consumer
@@ -203,13 +204,13 @@ func (x *index) skip(ctx context.Context, r *reader, last uint64, waits int) err
 	m, err := x.stored(ask, r.shelf.String(), r.next)
 	gone := m == nil || m.Sequence > last
 	if err == nil && m == nil && x.clustered {
-		gone, err = x.gone(ask, r.shelf, r.next, last)
+		gone, err = x.gone(ask, r, last)
 	}
 	switch {
 	case err != nil:
 		return fmt.Errorf("read %s/%d: %w", r.shelf, r.next, err)
 	case gone:
-		r.next = last + 1
+		r.next, r.missing = last+1, time.Time{}
 		return nil
 	case waits > 0 && waits%readerPatience == 0:
 		r.consumer = ""
@@ -222,11 +223,11 @@ func (x *index) skip(ctx context.Context, r *reader, last uint64, waits int) err
 	}
 }
 
-// gone reports whether a server knows that all messages from one sequence to another have been deleted. That it has none of
+// gone reports whether a server knows that all messages from the next one to another have been deleted. That it has none of
 // them means nothing: it may just have become the leader, and not have taken all from its log yet. There is a limit, should
 // they be lost.
-func (x *index) gone(ctx context.Context, s shelf, from, last uint64) (bool, error) {
-	stream, err := x.js.Stream(ctx, s.String())
+func (x *index) gone(ctx context.Context, r *reader, last uint64) (bool, error) {
+	stream, err := x.js.Stream(ctx, r.shelf.String())
 	if err != nil {
 		return false, err
 	}
@@ -236,10 +237,10 @@ func (x *index) gone(ctx context.Context, s shelf, from, last uint64) (bool, err
 	}
 	state := info.State
 	known := state.LastSeq >= last
-	for seq := max(from, state.FirstSeq); known && seq <= last; seq++ {
-		known = slices.Contains(state.Deleted, seq)
+	for seq := max(r.next, state.FirstSeq); known && seq <= last; seq++ {
+		_, known = slices.BinarySearch(state.Deleted, seq)
 	}
-	return known || !x.waits(), nil
+	return known || !stillEarly(&r.missing), nil
 }
 
 // open makes sure that there is a connection, and a consumer that begins where the reader stands.

@@ -24,7 +24,7 @@ type ComparedStream struct {
 	InBackup  uint64 `json:"in_backup"` // messages
 	Same      uint64 `json:"same"`      // those of them that are the same here, byte for byte, with their sequence and time
 	Due       uint64 `json:"due"`       // retries that became due since, and wait at the end
-	Expired   uint64 `json:"expired"`   // messages that have become older than their stream keeps them
+	Expired   uint64 `json:"expired"`   // messages that their stream does not keep any more: too old, or no room
 	FirstSeq  uint64 `json:"first_seq"`
 	LastSeq   uint64 `json:"last_seq"`
 	Consumers int    `json:"consumers"` // that stand where they stood
@@ -34,7 +34,7 @@ type ComparedStream struct {
 type comparison struct {
 	ComparedStream
 	findings []Finding
-	maxAge   time.Duration
+	config   jetstream.StreamConfig
 	due      map[string]bool // retries that are not in their place any more
 }
 
@@ -68,11 +68,9 @@ func (q *Queue) compareStream(ctx context.Context, name, dir string) (*compariso
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}
 	c := &comparison{ComparedStream: ComparedStream{Name: name, FirstSeq: s.State.FirstSeq, LastSeq: s.State.LastSeq}, due: map[string]bool{}}
-	var config jetstream.StreamConfig
-	if err := json.Unmarshal(s.Config, &config); err != nil {
+	if err := json.Unmarshal(s.Config, &c.config); err != nil {
 		return nil, fmt.Errorf("settings of %s: %w", name, err)
 	}
-	c.maxAge = config.MaxAge
 	if err := c.consumers(head[1:], have[1:]); err != nil {
 		return nil, err
 	}
@@ -133,14 +131,17 @@ func (c *comparison) pair(want, have *archived) {
 	c.Same++
 }
 
-// absent judges a message that is not here. The server moves a retry that is due to the end, and drops what is too old.
+// absent judges a message that is not here. The server moves a retry that is due to the end, and drops what is too old or has
+// no room. A backup of a gateway that works may have a little more than a stream keeps, for that is read on while it is made.
 func (c *comparison) absent(want *archived) {
 	h, err := want.headers()
 	switch {
 	case err == nil && h.Get(headerSchedule) != "":
 		c.Due++
 		c.due[retryKey(h)] = true
-	case c.maxAge > 0 && time.Since(time.Unix(0, want.header.Timestamp)) > c.maxAge:
+	case c.config.MaxAge > 0 && time.Since(time.Unix(0, want.header.Timestamp)) > c.config.MaxAge,
+		c.config.Discard == jetstream.DiscardOld && c.config.MaxBytes > 0 && want.header.Sequence < c.FirstSeq,
+		c.config.MaxMsgsPerSubject > 0:
 		c.Expired++
 	default:
 		c.find(want.header.Sequence, problemAbsent)

@@ -30,6 +30,9 @@ func (q *Queue) Fill(ctx context.Context, backup string, progress Progress) (r F
 	if err != nil {
 		return r, fmt.Errorf("read backup: %w", err)
 	}
+	if m.Final == "" {
+		q.log.Warn("this is no last backup: the gateway that it is of must not serve the same events, see backup --final")
+	}
 	if err := q.complete(ctx); err != nil {
 		return r, err
 	}
@@ -42,7 +45,7 @@ func (q *Queue) Fill(ctx context.Context, backup string, progress Progress) (r F
 			return r, fmt.Errorf("restore %s: %w", s.Name, err)
 		}
 	}
-	if err := q.syncHeld(ctx); err != nil {
+	if err := q.syncHeld(ctx, true); err != nil {
 		return r, err
 	}
 	return r, q.clearNotice(ctx)
@@ -72,9 +75,6 @@ func (q *Queue) beginFill(ctx context.Context, m manifest, id, backup string) er
 			continue // an earlier call was killed when all was done
 		}
 		return fmt.Errorf("the gateways are not empty, they have %s: start them on new data folders, with --hold from the first time on", name)
-	}
-	if len(streams) > 0 {
-		return nil
 	}
 	err = q.again(ctx, "notice", func() error { return q.setNotice(ctx, noticeFilling, id) })
 	if err != nil {
@@ -142,6 +142,8 @@ func (q *Queue) kept(ctx context.Context, name, dir string) (*comparison, error)
 }
 
 func (q *Queue) dropStream(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, leadersPatience)
+	defer cancel()
 	err := q.persist(ctx, func(ctx context.Context) error { return q.js.DeleteStream(ctx, name) })
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("begin anew: %w", err)

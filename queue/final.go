@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -35,10 +36,10 @@ func (q *Queue) FinalBackup(ctx context.Context, dir string, progress Progress) 
 	}
 	id := NewID()
 	err = q.again(ctx, "notice", func() error { return q.setNotice(ctx, noticeMoved, id) })
-	if err != nil {
-		return report, err
+	if err == nil {
+		err = q.refuseServed(ctx)
 	}
-	if err = q.refuseServed(ctx); err == nil {
+	if err == nil {
 		report, err = q.backup(ctx, dir, manifest{Version: manifestVersion, Time: time.Now().UTC(), Final: id}, progress)
 	}
 	if err != nil {
@@ -74,9 +75,13 @@ func (m *manifest) report() VerifyReport {
 	return r
 }
 
-// WithFolder calls f with the store of a gateway that stands alone and does not run. It returns ErrLocked when it runs.
+// WithFolder calls f with the store of a gateway that stands alone and does not run. It returns ErrLocked when it runs. The
+// folder has to be this user's: the server writes to it, and the gateway could not read that afterwards.
 func WithFolder(ctx context.Context, o Options, f func(context.Context, *Queue) error) (err error) {
 	if err := isDataFolder(o.Dir); err != nil {
+		return err
+	}
+	if err := isOurs(o.Dir); err != nil {
 		return err
 	}
 	if o, err = o.withDefaults(); err != nil {
@@ -94,6 +99,17 @@ func WithFolder(ctx context.Context, o Options, f func(context.Context, *Queue) 
 func isDataFolder(dir string) error {
 	if _, err := os.Stat(serverFolder(dir)); err != nil {
 		return fmt.Errorf("no streams in %s: %w", dir, err)
+	}
+	return nil
+}
+
+func isOurs(dir string) error {
+	info, err := os.Stat(serverFolder(dir))
+	if err != nil {
+		return fmt.Errorf("look at the data folder: %w", err)
+	}
+	if s, ok := info.Sys().(*syscall.Stat_t); ok && int(s.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s is that of user %d, who could not read what user %d writes there: run this as user %[2]d", dir, s.Uid, os.Geteuid())
 	}
 	return nil
 }

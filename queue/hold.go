@@ -221,27 +221,32 @@ func (q *Queue) refuseServed(ctx context.Context) error {
 	defer cancel()
 	_, err := q.nc.RequestWithContext(ctx, "$SRV.PING.funker", nil)
 	switch {
-	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, nats.ErrNoResponders):
 		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return errors.New("a gateway that is not held does not answer: stop it, and start all with --hold")
 	case err != nil:
 		return fmt.Errorf("look for gateways that are not held: %w", err)
 	}
 	return errors.New("a gateway serves this store: stop it, and start all with --hold")
 }
 
-// syncHeld returns when the store is on disk as it is now, at every gateway that is there.
-func (q *Queue) syncHeld(ctx context.Context) error {
+// syncHeld returns when the store is on disk as it is now, at every gateway that is there. With all, none may be missing.
+func (q *Queue) syncHeld(ctx context.Context, all bool) error {
 	if q.server != nil {
 		return q.flushAll()
 	}
-	all, err := q.holds(ctx, wantSync, holdPatience)
+	there, err := q.holds(ctx, wantSync, holdPatience)
 	if err != nil {
 		return err
 	}
-	if len(all) == 0 {
+	if len(there) == 0 {
 		return errNotHeld
 	}
-	for _, h := range all {
+	if names := missing(there); all && len(names) > 0 {
+		return fmt.Errorf("not all gateways say that it is on their disks, run this again (no answer from: %s)", strings.Join(names, ", "))
+	}
+	for _, h := range there {
 		if h.Error != "" {
 			return fmt.Errorf("gateway %s: %s", h.Node, h.Error)
 		}

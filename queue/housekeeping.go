@@ -76,6 +76,9 @@ func (q *Queue) keepHouse(ctx context.Context, o Options, store int64) error {
 	} else if q.outside.retries > 0 {
 		h.wg.Go(func() { every(running, watchEvery, h.watchRetries) })
 	}
+	if q.inCluster() {
+		h.wg.Go(func() { every(running, watchEvery, h.watchNotice) })
+	}
 	h.wg.Go(func() { every(running, trimEvery, h.leading(h.trim)) })
 	h.wg.Go(func() { every(running, expireEvery, h.leading(h.expire)) })
 	h.wg.Go(func() { every(running, expireEvery, h.leading(h.rescue)) })
@@ -148,7 +151,20 @@ func (h *housekeeper) watch(ctx context.Context) {
 	}
 }
 
-// Failed gives the reason why the embedded server can store nothing more, such as an error of the disk. Nothing mends
+// watchNotice ends a gateway that was cut off while the last backup of its cluster was made by the others.
+func (h *housekeeper) watchNotice(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, tryLimit)
+	defer cancel()
+	if err := h.q.refuseNotice(ctx); errors.Is(err, ErrNotServed) {
+		select {
+		case h.failed <- err:
+			h.q.log.Error("the events of this store have moved", "error", err)
+		default: // known
+		}
+	}
+}
+
+// Failed gives the reason why the embedded server can store nothing more, such as an error of the disk, or ErrNotServed. Nothing mends
 // that but Open; what was confirmed is kept. It blocks for ever when the server is another process's.
 func (q *Queue) Failed() <-chan error {
 	if q.house == nil {

@@ -39,6 +39,8 @@ type notice struct {
 
 // notice returns nil when there is none.
 func (q *Queue) notice(ctx context.Context) (*notice, error) {
+	ctx, cancel := context.WithTimeout(ctx, leadersPatience)
+	defer cancel()
 	var s jetstream.Stream
 	err := q.persist(ctx, func(ctx context.Context) (err error) { s, err = q.js.Stream(ctx, streamNotice); return err })
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -62,19 +64,23 @@ func (q *Queue) setNotice(ctx context.Context, kind noticeKind, id string) error
 	if q.clustered() {
 		cfg = inCluster(cfg)
 	}
-	err := q.persist(ctx, func(ctx context.Context) error { _, err := q.js.CreateStream(ctx, cfg); return err })
+	ask, cancel := context.WithTimeout(ctx, leadersPatience)
+	defer cancel()
+	err := q.persist(ask, func(ctx context.Context) error { _, err := q.js.CreateStream(ctx, cfg); return err })
 	if err != nil {
 		return fmt.Errorf("leave notice: %w", err)
 	}
-	return q.syncHeld(ctx)
+	return q.syncHeld(ctx, false)
 }
 
 func (q *Queue) clearNotice(ctx context.Context) error {
-	err := q.persist(ctx, func(ctx context.Context) error { return q.js.DeleteStream(ctx, streamNotice) })
+	ask, cancel := context.WithTimeout(ctx, leadersPatience)
+	defer cancel()
+	err := q.persist(ask, func(ctx context.Context) error { return q.js.DeleteStream(ctx, streamNotice) })
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("remove notice: %w", err)
 	}
-	return q.syncHeld(ctx)
+	return q.syncHeld(ctx, false)
 }
 
 // refuseNotice returns ErrNotServed for a store that may not be served.
@@ -87,7 +93,7 @@ func (q *Queue) refuseNotice(ctx context.Context) error {
 		return fmt.Errorf(`%w: a restore was begun at %s and is not complete. Start the gateways with --hold, and run the same "funker-dispatch restore" again`,
 			ErrNotServed, m.made.UTC().Format(time.RFC3339))
 	}
-	return fmt.Errorf(`%w: its last backup (--final) was begun at %s, and its events belong to the gateway that was restored from it. If they do not, run "funker-dispatch backup --reopen", with --offline for a gateway that stands alone`,
+	return fmt.Errorf(`%w: its last backup (--final) was begun at %s, and its events belong to the gateway that was restored from it. If they do not, run "funker-dispatch backup --reopen --offline --data FOLDER"; for a cluster start all with --hold, and leave --offline out`,
 		ErrNotServed, m.made.UTC().Format(time.RFC3339))
 }
 

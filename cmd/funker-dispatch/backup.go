@@ -54,8 +54,9 @@ Keys, the admin token and the manifest are not in a backup. Each stream is saved
 				save = q.FinalBackup
 			}
 			r, err := save(ctx, args[0], readingProgress(log))
+			saved := err == nil // with findings or without
 			err = printReport(cmd.OutOrStdout(), *out, r, err)
-			if err == nil && *out == "text" {
+			if saved && *out == "text" {
 				fmt.Fprintln(cmd.OutOrStdout(), "saved to", args[0])
 			}
 			return err
@@ -103,15 +104,15 @@ disk then. Start a gateway on that folder afterwards: it makes new keys and a ne
 in retry when the backup was made run then; those that were done do not. An event that was just running, or being moved,
 may run again.
 
-With --nats-url it restores into gateways that were started with --hold on new data folders: see docs/cluster-move.md. Run
+With --cluster it restores into gateways that were started with --hold on new data folders: see docs/cluster-move.md. Run
 the same command again when it was killed. When it is done start the gateways without --hold.`,
 		Example: `  funker-dispatch restore /backup/2026-11-23 --data /var/lib/funker
-  funker-dispatch restore /backup/last --nats-url nats://h1:4222,nats://h2:4222,nats://h3:4222 --key admin.nk`,
+  funker-dispatch restore /backup/last --cluster nats://h1:4222,nats://h2:4222,nats://h3:4222 --key admin.nk`,
 	}
 	f := cmd.Flags()
-	f.StringVar(&admin.data, "data", "data", "data folder to make; with --nats-url, that of one of the gateways, for its key")
-	f.StringVar(&admin.url, "nats-url", "", "NATS address of gateways that run with --hold: restore into them")
-	f.StringVar(&admin.key, "key", "", "with --nats-url: key file (default admin.nk in the data folder)")
+	f.StringVar(&admin.data, "data", "data", "data folder to make; with --cluster, that of one of the gateways, for its key")
+	f.StringVar(&admin.url, "cluster", "", "NATS addresses of gateways that run with --hold: restore into them")
+	f.StringVar(&admin.key, "key", "", "with --cluster: key file (default admin.nk in the data folder)")
 	out := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		log, err := logger(cmd)
@@ -123,9 +124,6 @@ the same command again when it was killed. When it is done start the gateways wi
 				r, err := q.Fill(ctx, args[0], readingProgress(log))
 				return printFill(cmd.OutOrStdout(), *out, r, err)
 			})
-		}
-		if admin.key != "" {
-			return usagef("--key goes with --nats-url")
 		}
 		debug.SetGCPercent(restoreGarbage)
 		r, err := queue.Restore(cmd.Context(), args[0], admin.data, log, readingProgress(log))

@@ -219,8 +219,8 @@ func TestMove_IntoAClusterAndBackLosesAndRepeatsNothing(t *testing.T) {
 
 	held := m.held()
 	nats, key := m.trio.nats(), filepath.Join(m.trio.gateways[1].data, queue.AdminKey)
-	fill := []string{"restore", last, "--nats-url", nats, "--key", key}
-	declined(t, "uthorization", "restore", last, "--nats-url", nats, "--key", filepath.Join(m.trio.gateways[1].data, queue.WorkerKey))
+	fill := []string{"restore", last, "--cluster", nats, "--key", key}
+	declined(t, "uthorization", "restore", last, "--cluster", nats, "--key", filepath.Join(m.trio.gateways[1].data, queue.WorkerKey))
 	held[2].kill()
 	m.trio.within("the command misses c", func() bool {
 		code, _, stderr := cli(t, fill...)
