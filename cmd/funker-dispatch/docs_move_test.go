@@ -19,7 +19,7 @@ type pagedMove struct {
 	pagedTrio
 	events    uint64
 	old, home *process
-	side      []string // how the command line reaches who serves
+	side      []string // how the command line reaches who serves: its address, and its folder
 	steps     strings.Builder
 }
 
@@ -78,14 +78,14 @@ func (m *pagedMove) run(section, begin string) {
 		m.t.Errorf("%v: %s", line, out)
 	}
 	took := time.Since(begun).Seconds()
-	fmt.Fprintf(&m.steps, "\n%-20s %-24s %6.1f s, %4.0f s for 1 GB", section, begin, took, took*1e6/float64(m.events))
+	fmt.Fprintf(&m.steps, "\n%-20s %-34s %6.1f s, %4.0f s for 1 GB", section, begin, took, took*1e6/float64(m.events))
 }
 
-// looks runs the commands that look at who serves now, and checks that it has all events.
+// looks runs the commands that look at who serves now, which are told its address alone, and checks that it has all events.
 func (m *pagedMove) looks(section string, begins ...string) {
 	m.t.Helper()
 	for _, begin := range begins {
-		mustCLI(m.t, append(m.line(section, begin), m.side...)...)
+		mustCLI(m.t, append(m.line(section, begin), m.side[:2]...)...)
 	}
 	want := fmt.Sprintf("%d accepted + 0 replays = %[1]d waiting + 0 running + 0 scheduled + 0 succeeded + 0 dead", m.events)
 	got := ""
@@ -157,8 +157,9 @@ func TestDocs_AMoveIntoAClusterAndBackGoesAsItsPageSays(t *testing.T) {
 	t.Parallel()
 	m := newPagedMove(t)
 	m.fill()
-	m.looks(toTheCluster, "funker-dispatch verify")
+	m.looks(toTheCluster)
 	m.old.terminate()
+	m.run(toTheCluster, "funker-dispatch verify --offline")
 	m.run(toTheCluster, "funker-dispatch backup")
 	m.hold()
 	for _, path := range []string{healthPath, "/functions/Waits"} {
@@ -169,7 +170,7 @@ func TestDocs_AMoveIntoAClusterAndBackGoesAsItsPageSays(t *testing.T) {
 	m.run(toTheCluster, "funker-dispatch restore")
 	m.stop()
 	m.startTrio()
-	m.looks(toTheCluster, "funker-dispatch cluster status", "funker-dispatch verify")
+	m.looks(toTheCluster, "funker-dispatch cluster status", "funker-dispatch verify --data")
 	m.stop()
 	m.hold()
 	m.run(backToOne, "funker-dispatch backup")

@@ -3,9 +3,14 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,34 +22,103 @@ services: {gateway: {secrets: [github], deploy: {placement: {constraints: [node.
 secrets: {github: {external: true}}
 `
 
-// moved runs the commands of docs/cluster-move.md on the first node. What cannot be done yet is tried again.
-func (c *cluster) moved(lines []string) {
+// movePause is between two tries of what the page says to run again.
+const movePause = time.Second
+
+var (
+	runAgain = regexp.MustCompile("While it says (`[^.]*`), .*run it again")
+	goOnWhen = regexp.MustCompile("Go on when it has said `([^`]+)`")
+	quoted   = regexp.MustCompile("`([^`]+)`")
+)
+
+// moveStep is a block of commands, and what the page says before it.
+type moveStep struct {
+	text, commands string
+}
+
+// moveSteps are those of a part of the section about Swarm.
+func moveSteps(t *testing.T, part string) (steps []moveStep) {
+	t.Helper()
+	_, text, ok := strings.Cut(string(fileText(t, filepath.Join(rootDir, "docs", "cluster-move.md"))), "\n### "+part+"\n")
+	if !ok {
+		t.Fatalf("the page has no part %q", part)
+	}
+	text, _, _ = strings.Cut(text, "\n##")
+	for {
+		before, rest, ok := strings.Cut(text, "\n```sh\n")
+		if !ok && len(steps) == 0 {
+			t.Fatalf("%q has no commands", part)
+		}
+		if !ok {
+			return steps
+		}
+		commands, after, _ := strings.Cut(rest, "\n```\n")
+		steps, text = append(steps, moveStep{before, commands}), after
+	}
+}
+
+// moved pastes the steps into a shell of the first node. Nothing is tried again but where the page says so.
+func (c *cluster) moved(steps []moveStep) {
+	c.Helper()
+	for _, s := range steps {
+		begun := time.Now()
+		ctx, cancel := context.WithTimeout(c.Context(), moveLimit)
+		out, err := c.paste(ctx, s.commands)
+		for err != nil && s.again(out) {
+			wait(ctx, movePause)
+			out, err = c.paste(ctx, s.commands)
+		}
+		cancel()
+		if err != nil || !strings.Contains(out, s.said()) {
+			c.Fatalf("%s\n%v, and not %q: %s", s.commands, err, s.said(), out)
+		}
+		c.Logf("%s\n(after %s)", s.commands, time.Since(begun).Round(time.Millisecond))
+	}
+}
+
+// again reports whether the page says to run the step again when it has said this.
+func (s moveStep) again(out string) bool {
+	m := runAgain.FindStringSubmatch(s.text)
+	return m != nil && slices.ContainsFunc(quoted.FindAllStringSubmatch(m[1], -1), func(q []string) bool { return strings.Contains(out, q[1]) })
+}
+
+// said is what the page wants to be said before it goes on.
+func (s moveStep) said() string {
+	m := goOnWhen.FindStringSubmatch(s.text)
+	if m == nil {
+		return ""
+	}
+	return m[1]
+}
+
+// moveLimit is for a step, with the gateways that stop and start.
+const moveLimit = 6 * time.Minute
+
+// paste runs commands where the backup is in the folder of the test, and the gateway that stands alone belongs to this node.
+func (c *cluster) paste(ctx context.Context, commands string) (string, error) {
 	c.Helper()
 	one, three := write(c.T, c.dir, "node.yml", withNode), write(c.T, c.dir, "secrets.yml", withSecrets)
 	place := strings.NewReplacer("/backup:", c.dir+":", "-c deploy/stack.yml", "-c "+filepath.Join(rootDir, "deploy", "stack.yml")+" -c "+one,
 		"-c deploy/stack-ha.yml", "-c "+filepath.Join(rootDir, "deploy", "stack-ha.yml")+" -c "+three)
-	gateway := ""
-	for _, line := range lines {
-		begun, last := time.Now(), ""
-		if strings.HasPrefix(line, "gateway=") {
-			gateway = line + "\n"
-			continue
-		}
-		withinLimit(c.T, 4*time.Minute, func() string { return line + ": " + last }, func() bool {
-			if args, ours := strings.CutPrefix(line, "funker-dispatch "); ours {
-				code, stdout, stderr := cli(c.T, strings.Fields(args)...)
-				last = stdout + stderr
-				return code == exitOK
-			}
-			out, err := exec.CommandContext(c.Context(), "sh", "-c", gateway+place.Replace(line)).CombinedOutput()
-			last = string(out)
-			return err == nil
-		})
-		if c.Failed() {
-			c.FailNow()
-		}
-		c.Logf("%s (after %s)", line, time.Since(begun).Round(time.Millisecond))
+	cmd := exec.CommandContext(ctx, "sh", "-e", "-c", place.Replace(commands))
+	cmd.Env = append(os.Environ(), asProgram+"=1", "PATH="+c.programs()+":"+os.Getenv("PATH"))
+	cmd.WaitDelay = time.Second // a loop leaves its last command behind
+	out, err := cmd.CombinedOutput()
+	return string(out), errors.Join(err, ctx.Err())
+}
+
+// programs is a folder that has this program.
+func (c *cluster) programs() string {
+	c.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		c.Fatal(err)
 	}
+	dir := c.TempDir()
+	if err := os.Symlink(self, filepath.Join(dir, "funker-dispatch")); err != nil {
+		c.Fatal(err)
+	}
+	return dir
 }
 
 // hasAll waits until everything that was accepted has succeeded, once.
@@ -73,20 +147,11 @@ func TestHighCluster_TakesTheEventsOfOneGatewayAndGivesThemBack(t *testing.T) {
 	}
 	more()
 	c.hasAll("before")
-	_, section, _ := strings.Cut(string(fileText(t, filepath.Join(rootDir, "docs", "cluster-move.md"))), "\n## On Swarm\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	var steps [][]string
-	for _, block := range blocks(section, "sh") {
-		steps = append(steps, strings.Split(block, "\n"))
-	}
-	if len(steps) != 3 {
-		t.Fatalf("the page has %d steps", len(steps))
-	}
-	c.moved(steps[0])
-	c.moved(steps[1])
+	c.moved(moveSteps(t, "Into the cluster of a swarm"))
 	more()
 	c.hasAll("in the cluster")
-	c.moved(steps[2])
+	c.moved(moveSteps(t, "Back to one gateway of a swarm"))
 	more()
 	c.hasAll("at home")
+	c.moved(moveSteps(t, "Clean up, when you are content")[1:]) // the first one is for who stays in the cluster
 }
