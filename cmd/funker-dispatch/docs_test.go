@@ -122,8 +122,9 @@ func TestDocs_EveryManifestIsValid(t *testing.T) {
 	}
 }
 
-// ourCommand finds our command lines, in containers too; what follows a pipe, a redirection or ; is not ours.
-var ourCommand = regexp.MustCompile(`(?:^|[\s/(])funker-dispatch +([a-z][^|;>)]*)`)
+// ourCommand finds our command lines, in containers too, whose image may be ${FUNKER_IMAGE:-funker-dispatch}; what follows a
+// pipe, a redirection or ; is not ours.
+var ourCommand = regexp.MustCompile(`(?:^|[\s/(]|:-)funker-dispatch}? +([a-z][^|;>)]*)`)
 
 func TestDocs_EveryCommandAndFlagExists(t *testing.T) {
 	tested := 0
