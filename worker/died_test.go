@@ -48,7 +48,7 @@ func TestFollow_AnEventWhoseConnectionIsResetIsNoAttemptAFewTimes(t *testing.T) 
 		return func(c net.Conn) {
 			_, _ = io.Copy(io.Discard, c)
 			if calls.Add(1) <= times {
-				_ = c.(*net.TCPConn).SetLinger(0) // closing it resets it
+				_ = c.(interface{ SetLinger(int) error }).SetLinger(0) // closing it resets it
 				return
 			}
 			_, _ = io.WriteString(c, "1")

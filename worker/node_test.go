@@ -165,12 +165,25 @@ func (c *container) accept() {
 	}
 }
 
+// serve counts a connection until the function begins to answer: its caller may be gone before the handler returns.
 func (c *container) serve(conn net.Conn) {
 	defer conn.Close()
 	c.all.Add(1)
 	raise(&c.most, c.now.Add(1))
-	c.handle(conn)
-	c.now.Add(-1)
+	over := sync.OnceFunc(func() { c.now.Add(-1) })
+	defer over()
+	c.handle(answering{conn.(*net.TCPConn), over})
+}
+
+// answering calls begun before the first byte is written.
+type answering struct {
+	*net.TCPConn
+	begun func()
+}
+
+func (a answering) Write(b []byte) (int, error) {
+	a.begun()
+	return a.TCPConn.Write(b)
 }
 
 func (c *container) address() string { return c.listener.Addr().String() }
@@ -238,7 +251,7 @@ func (r *replica) live(ctx context.Context, t testing.TB) {
 	context.AfterFunc(ctx, func() { l.Close() })
 	r.lives.Add(1)
 	var answered sync.WaitGroup
-	first := make(chan struct{}, 100)
+	first := make(chan time.Time, 100)
 	var taken atomic.Int64
 	answered.Go(func() {
 		for {
@@ -249,14 +262,14 @@ func (r *replica) live(ctx context.Context, t testing.TB) {
 			if taken.Add(1) == 2 {
 				r.crowded.Add(1)
 			}
+			at := time.Now() // not later than the reply
 			replies(time.Millisecond)(conn)
 			conn.Close()
-			first <- struct{}{}
+			first <- at
 		}
 	})
 	select {
-	case <-first:
-		replied = time.Now()
+	case replied = <-first:
 		rest(ctx, r.exitTime, nil)
 	case <-ctx.Done():
 	}
