@@ -133,10 +133,15 @@ func TestCrash_AnEventThatKillsWorkersIsGivenUpAndBlocksNobody(t *testing.T) {
 	j := newJournal(t)
 	manifests := oneTaskEach(t, j)
 	s := newSwarm(t, manifests...)
-	fatal := make(chan string)
+	fatal, gone := make(chan string), make(chan bool)
 	j.hook = func(w work, task string) {
-		if w.ID == "poison" {
-			fatal <- task
+		if w.ID != "poison" {
+			return
+		}
+		select { // the connection stays open until its worker is gone, which would report a failure else
+		case fatal <- task:
+			<-gone
+		case <-j.stop:
 		}
 	}
 	s.start()
@@ -146,6 +151,7 @@ func TestCrash_AnEventThatKillsWorkersIsGivenUpAndBlocksNobody(t *testing.T) {
 		task := <-fatal
 		w := s.workers[slices.IndexFunc(manifests, func(m string) bool { return strings.Contains(m, task) })]
 		w.kill()
+		gone <- true
 		w.start()
 		id := fmt.Sprint("other", n)
 		begin := time.Now()
