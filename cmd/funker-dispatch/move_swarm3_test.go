@@ -132,11 +132,23 @@ func (c *cluster) hasAll(where string) {
 	})
 }
 
+// dropVolumes removes those of the tests before, once their containers are gone.
+func (c *cluster) dropVolumes() {
+	c.Helper()
+	for _, n := range []string{"1", "2", "3"} {
+		var out []byte
+		withinLimit(c.T, 3*time.Minute, func() string { return "the volumes of node " + n + " are gone: " + string(out) }, func() (gone bool) {
+			var err error
+			out, err = exec.CommandContext(c.Context(), os.Getenv("SWARM3"), "docker", n, "volume", "rm", "--force",
+				"funker_data", "funker_data-a", "funker_data-b", "funker_data-c").CombinedOutput()
+			return err == nil
+		})
+	}
+}
+
 func TestHighCluster_TakesTheEventsOfOneGatewayAndGivesThemBack(t *testing.T) {
 	c := newSwarm3(t, "1")
-	for _, n := range []string{"1", "2", "3"} { // of the tests before
-		c.swarm3("docker", n, "volume", "rm", "--force", "funker_data", "funker_data-a", "funker_data-b", "funker_data-c")
-	}
+	c.dropVolumes()
 	c.makeManagers()
 	c.docker("stack", "deploy", "--compose-file", filepath.Join(rootDir, "deploy", "stack.yml"), "--compose-file", write(t, c.dir, "node.yml", withNode), "funker")
 	c.apply(3, "one")
